@@ -1,0 +1,42 @@
+# Two commands set up everything on a fresh machine:  make demo   and   make test
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help demo test check format clean
+
+help:
+	@echo "make demo                 environment, install, then the main job end to end (about 8 minutes on 2 cores)"
+	@echo "make demo VIDEOS=folder   the same on your own videos"
+	@echo "make test                 environment, install, all tests"
+	@echo "make check                ruff and mypy"
+	@echo "make format               let ruff rewrite the code"
+	@echo "make clean                remove the environment, caches and demo/"
+
+# torch goes first, at the pinned version, so that no other requirement chooses its build.
+# The stamp changes when pyproject.toml or constraints.txt do, and the install is then repeated.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "kinevec needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Set PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $$(grep '^torch==' constraints.txt)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/kinevec demo $(if $(VIDEOS),--videos "$(VIDEOS)")
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,5 @@
+"""`python -m kinevec`: the command line."""
+
+from kinevec.cli import main
+
+main()

@@ -1,0 +1,250 @@
+"""The command line: each command is a call of `kinevec.tasks`, spoken; the only place that prints."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from kinevec.errors import KinevecError
+
+if TYPE_CHECKING:
+    from kinevec.evaluate.evaluation import Evaluation
+    from kinevec.train.loop import Status
+
+app = typer.Typer(
+    help="Learn video embeddings that encode how things move, from unlabelled video.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+console = Console(stderr=True)  # progress, warnings and errors; results go to standard output
+out = Console()
+QUIET_SECONDS = 20  # between two lines of progress where there is no terminal
+debug = False
+
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of videos (one subfolder per class, or flat), or a CSV: path[,label][,group][,split]."
+    ),
+]
+RunOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to write the run to.")]
+SetOption = Annotated[
+    list[str],
+    typer.Option("--set", help="Change one value of the configuration: section.key=value. Repeatable."),
+]
+
+
+def main() -> None:
+    """Runs the command line; errors that we raise come out as one line and an exit code."""
+    try:
+        app()
+    except KinevecError as error:
+        _fail(error, error.exit_code)
+    except OSError as error:  # a disk that fills up, a share that goes away
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        _fail(KeyboardInterrupt("interrupted"), 130)
+
+
+@app.callback()
+def options(
+    show_debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug messages.")] = False,
+) -> None:
+    """Learn video embeddings that encode how things move, from unlabelled video."""
+    global debug
+    debug = show_debug
+    handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("kinevec").addHandler(handler)
+    logging.getLogger("kinevec").setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+@app.command()
+def pretrain(
+    preset: Annotated[str, typer.Argument(help="Preset (see `kinevec presets`) or a TOML file.")],
+    data: DataOption,
+    run: RunOption,
+    changes: SetOption = [],  # noqa: B006 (typer copies it)
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in the run's folder.")] = False,
+) -> None:
+    """Train an encoder on unlabelled videos.
+
+    Reads the videos of the train split (all but a quarter where the data name no split). Writes weights,
+    checkpoint, configuration and logs to the run's folder. Cost: the preset 'moco' takes some minutes on
+    2 CPU cores for some hundred videos; the papers' presets take GPU days.
+    """
+    from kinevec import tasks
+
+    with _bars() as bars:
+        folder = tasks.pretrain(preset, data, run, changes=changes, resume=resume, watcher=bars)
+    out.print(f"The encoder is in {folder}. Judge it: kinevec eval {folder} --data {data}")
+
+
+@app.command("eval")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    data: DataOption,
+    json_file: Annotated[
+        Path | None, typer.Option("--out", "-o", help="JSON file to write; default: eval.json in the run.")
+    ] = None,
+    clips: Annotated[int, typer.Option(min=1, help="Clips per video, even in time.")] = 10,
+) -> None:
+    """Score a run by retrieval and linear probe, beside the untrained encoder and chance.
+
+    Reads labelled videos with a train and a test split (a quarter is held out where the data name no split).
+    Cost: decodes every video once; some 30 videos a second on 2 CPU cores with the tiny encoder.
+    """
+    from kinevec import tasks
+
+    with _bars() as bars:
+        result = tasks.evaluate(run, data, out=json_file, clips=clips, watcher=bars)
+    _print_scores(result)
+    out.print(f"Written to {json_file or run / 'eval.json'}")
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the videos to.")],
+    videos_per_class: Annotated[int, typer.Option(help="Videos of each of the ten motions.")] = 40,
+    size: Annotated[int, typer.Option(help="Height and width in pixels, even.")] = 96,
+    frames: Annotated[int, typer.Option(help="Frames of a video, at 24 a second.")] = 48,
+    background: Annotated[
+        str, typer.Option(help="unbiased, or biased: it tells the class in train and misleads in test.")
+    ] = "unbiased",
+    seed: Annotated[int, typer.Option(help="Same seed, same videos.")] = 0,
+) -> None:
+    """Make procedural motion videos: ten classes that differ only in how an object moves.
+
+    Writes H.264 files and labels.csv with a train and a test split. Cost: seconds.
+    """
+    from kinevec import config, tasks
+    from kinevec.data import SynthConfig
+
+    values = {
+        "videos_per_class": videos_per_class,
+        "size": size,
+        "frames": frames,
+        "background": background,
+        "seed": seed,
+    }
+    wanted = config.from_dict(SynthConfig, values)
+    with _bars() as bars:
+        listed = tasks.synth(folder, wanted, watcher=bars)
+    out.print(
+        f"The videos are listed in {listed}. Train on them: kinevec pretrain moco --data {folder} -o runs/a"
+    )
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything the demo makes.")] = Path(
+        "demo"
+    ),
+    videos: Annotated[
+        Path | None, typer.Option(help="Your own videos; default: procedural ones are made.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 600,
+) -> None:
+    """Do the main job end to end and write a report: videos, pretraining, evaluation, neighbours.
+
+    Cost: about 8 minutes on 2 CPU cores. Without labels there are no scores, but neighbours to look at.
+    """
+    from kinevec import demo as job
+
+    with _bars() as bars:
+        report, result = job.demo(folder, videos=videos, steps=steps, watcher=bars)
+    _print_scores(result)
+    out.print(f"Open the report: {report.resolve().as_uri()}")
+
+
+@app.command()
+def presets() -> None:
+    """List the presets."""
+    from kinevec import config
+
+    for name, meaning in config.presets().items():
+        out.print(f"{name:14} {meaning}", highlight=False)
+
+
+class Bars:
+    """Draws the progress of a task: bars on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress = progress
+        self.tasks: dict[str, TaskID] = {}
+        self.said = time.monotonic()
+
+    def counted(self, what: str, done: int, total: int) -> None:
+        self._show(what, done, total, "")
+
+    def trained(self, status: "Status") -> None:
+        values = " ".join(f"{name} {value:.3g}" for name, value in status.values.items())
+        left = time.strftime("%H:%M:%S", time.gmtime(status.seconds_left))
+        note = (
+            f"epoch {status.epoch}, {status.clips_per_second:.0f} clips/s, waiting {status.waiting:.0%}, "
+            f"{values}, {left} left"
+        )
+        self._show("training", status.step, status.total, note)
+
+    def _show(self, what: str, done: int, total: int, note: str) -> None:
+        if self.progress is not None:
+            if what not in self.tasks:
+                self.tasks[what] = self.progress.add_task(what, total=total, note=note)
+            self.progress.update(self.tasks[what], completed=done, note=note)
+        elif done == total or time.monotonic() - self.said > QUIET_SECONDS:
+            self.said = time.monotonic()
+            console.print(f"{what}: {done} of {total}{'; ' + note if note else ''}", highlight=False)
+
+
+@contextmanager
+def _bars() -> Iterator[Bars]:
+    if not console.is_terminal:
+        yield Bars(None)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}", style="dim"),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield Bars(progress)
+
+
+def _print_scores(result: "Evaluation") -> None:
+    if not result.scores:
+        out.print("The videos have no labels: there are no scores.")
+        return
+    data = result.facts["data"]
+    table = Table(
+        title=f"{data['test']} test videos, {data['train']} train videos, {data['classes']} classes (%)"
+    )
+    table.add_column("")
+    columns = list(next(iter(result.scores.values())))
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, scores in [*result.scores.items(), ("chance", result.chance)]:
+        table.add_row(name, *(f"{scores[column]:.1f}" for column in columns))
+    out.print(table)
+
+
+def _fail(error: BaseException, code: int) -> None:
+    if debug:
+        raise error
+    console.print(f"error: {error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
+    if code == 130:  # loader processes may still be ending; do not wait for them
+        os._exit(code)
+    sys.exit(code)

@@ -1,0 +1,179 @@
+"""From a folder or a list to records: which videos there are, and what is known of each.
+
+Understood: a tree with one folder per class, the same below `train/`, `val/`, `test/`, a flat folder
+without labels, a single video, and a CSV with the columns `path[,label][,group][,split]`
+(a folder that holds a `labels.csv` is read by it).
+"""
+
+import csv
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kinevec.data.records import Record
+from kinevec.errors import DataError, InputError
+
+log = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = frozenset(
+    [
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".3gp",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".ogv",
+        ".gif",
+    ]
+)
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+GROUP_COLUMNS = ("group", "subject", "subject_or_group")
+
+
+def find_records(source: Path) -> tuple[Record, ...]:
+    """Lists the videos of a folder, a CSV or a single file, sorted by name.
+
+    Labels come from folders or the list; nothing is opened or decoded. Names are relative to the
+    folder (of the list) and unique, whatever the base names are.
+
+    Raises:
+        InputError: the source is not there, or holds no video file.
+        DataError: the list cannot be understood; names the line.
+    """
+    if source.is_file():
+        records = _read_csv(source) if source.suffix.lower() == ".csv" else (Record(source, source.name),)
+    elif source.is_dir():
+        listed = source / "labels.csv"
+        records = _read_csv(listed) if listed.is_file() else _read_tree(source)
+    else:
+        raise InputError(f"{source}: no such folder, list or video")
+    if not records:
+        known = " ".join(sorted(suffix.lstrip(".") for suffix in VIDEO_SUFFIXES))
+        raise InputError(f"{source}: no video files found (looked for {known})")
+    return records
+
+
+def with_split(records: Sequence[Record], held_out: float) -> tuple[Record, ...]:
+    """Marks every record as "train" or "test" where the data name no split; else leaves them as they are.
+
+    The choice depends only on the names, so that pretraining and evaluation agree on it. Whole groups
+    are held out where there are groups (at least one stays on each side), else the share of each label.
+    """
+    if any(record.split for record in records):
+        return tuple(records)
+    rng = np.random.default_rng(0)
+    held: set[str] = set()
+    groups = sorted({record.group for record in records if record.group})
+    if len(groups) > 1:
+        count = min(max(1, round(held_out * len(groups))), len(groups) - 1)
+        chosen = {groups[i] for i in rng.permutation(len(groups))[:count]}
+        held = {record.name for record in records if record.group in chosen}
+    else:
+        by_label: dict[str, list[str]] = defaultdict(list)
+        for record in records:
+            by_label[record.label or ""].append(record.name)
+        for _, names in sorted(by_label.items()):
+            count = round(held_out * len(names))
+            held.update(sorted(names)[i] for i in rng.permutation(len(names))[:count])
+    return tuple(replace(record, split="test" if record.name in held else "train") for record in records)
+
+
+def _read_tree(root: Path) -> tuple[Record, ...]:
+    names = sorted(_walk(root))
+    parts = [name.split("/") for name in names]
+    splits = {part[0].lower() for part in parts}
+    depth = 0
+    if names and splits <= set(SPLITS) and all(len(part) > 1 for part in parts):
+        depth = 1  # train/…, test/…
+    labels = {part[depth] for part in parts if len(part) > depth + 1}
+    labelled = len(labels) > 1 and all(len(part) > depth + 1 for part in parts)
+    if labels and not labelled:
+        log.warning(
+            "%s: not one folder per class (%d videos lie outside a class folder, %d class folders); "
+            "reading it without labels",
+            root,
+            sum(len(part) == depth + 1 for part in parts),
+            len(labels),
+        )
+    return tuple(
+        Record(
+            path=root / name,
+            name=name,
+            label=part[depth] if labelled else None,
+            split=SPLITS[part[0].lower()] if depth else None,
+        )
+        for name, part in zip(names, parts, strict=True)
+    )
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Names of all video files below a folder; follows links, but enters every real folder once."""
+    entered: set[str] = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in entered:
+            subfolders.clear()
+            continue
+        entered.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in files:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
+                yield os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
+
+
+def _read_csv(path: Path) -> tuple[Record, ...]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save the list as UTF-8") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    reader = csv.DictReader(text.splitlines())
+    columns = [(name or "").strip().lower() for name in reader.fieldnames or []]
+    reader.fieldnames = columns
+    if "path" not in columns:
+        raise DataError(
+            f"{path}: the first line must name the columns, among them 'path'; found: {', '.join(columns) or 'nothing'}"
+        )
+    group_column = next((name for name in GROUP_COLUMNS if name in columns), "group")
+    records: dict[str, Record] = {}
+    for row in reader:
+        where = f"{path} line {reader.line_num}"
+        name = (row["path"] or "").strip().replace("\\", "/")
+        if not name:
+            raise DataError(f"{where}: the path is empty")
+        split = (row.get("split") or "").strip().lower() or None
+        if split and split not in SPLITS:
+            raise DataError(f"{where}: split is '{split}'; it must be train, val or test")
+        record = Record(
+            path=path.parent / name,
+            name=name,
+            label=(row.get("label") or "").strip() or None,
+            group=(row.get(group_column) or "").strip() or None,
+            split=SPLITS[split] if split else None,
+        )
+        if records.setdefault(name, record) != record:
+            raise DataError(f"{where}: {name} stands in the list twice with different entries")
+    return tuple(records[name] for name in sorted(records))

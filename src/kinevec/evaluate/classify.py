@@ -1,0 +1,137 @@
+"""A linear classifier on frozen features (METHODS §3, linear probe)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from kinevec.runtime import one_thread
+
+PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)  # L2 on the weights, beside a mean loss over unit-length features
+HELD_OUT = 0.25  # of train, to choose the penalty on
+
+
+MAX_STEPS = 200  # of L-BFGS; the smallest penalties stop there, the others converge before
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a linear probe found.
+
+    Attributes:
+        top1, top5, per_class: accuracy over test videos in percent; the last is the mean over classes.
+        penalty: the L2 weight that was chosen on a held-out part of train.
+        predicted: (V,) predicted label of every test video.
+    """
+
+    top1: float
+    top5: float
+    per_class: float
+    penalty: float
+    predicted: list[str]
+
+
+def linear_probe(
+    train: NDArray[np.float32],
+    train_labels: Sequence[str],
+    test: NDArray[np.float32],
+    test_labels: Sequence[str],
+    *,
+    groups: Sequence[str | None] | None = None,
+    seed: int = 0,
+) -> Probe:
+    """Multinomial logistic regression on L2-normalised clip features; scores are averaged over clips.
+
+    The penalty is chosen on a part of train that is held out by group where there are groups, else by
+    label; the classifier is then fitted again on all of train. Test videos are only scored.
+
+    Args:
+        train: (V, M, C) clip features; test likewise.
+        train_labels: (V,); a test label that train lacks counts as never right.
+        groups: (V,) of the training videos, who or what they show.
+    """
+    classes = sorted(set(train_labels))
+    place = {label: i for i, label in enumerate(classes)}
+    x, y = _unit(train), torch.tensor([place[label] for label in train_labels])
+    held = _held_out(train_labels, groups, np.random.default_rng(seed))
+    penalty = PENALTIES[len(PENALTIES) // 2]
+    if held.any() and not held.all():
+        fits = {p: fit(x[~held], y[~held], len(classes), p) for p in PENALTIES}
+        accuracy = {
+            p: float((_scores(w, x[held]).argmax(1) == y[held]).float().mean()) for p, w in fits.items()
+        }
+        penalty = max(PENALTIES, key=lambda p: (accuracy[p], p))
+    weights = fit(x, y, len(classes), penalty)
+    ranked = torch.sort(_scores(weights, _unit(test)), dim=1, descending=True, stable=True).indices
+    truth = torch.tensor([place.get(label, -1) for label in test_labels])
+    hit = ranked[:, :5] == truth[:, None]
+    per_class = [float(hit[truth == c, 0].float().mean()) for c in sorted(set(truth.tolist()))]
+    return Probe(
+        top1=100 * float(hit[:, 0].float().mean()),
+        top5=100 * float(hit.any(1).float().mean()),
+        per_class=100 * float(np.mean(per_class)),
+        penalty=penalty,
+        predicted=[classes[i] for i in ranked[:, 0]],
+    )
+
+
+def fit(x: Tensor, y: Tensor, classes: int, penalty: float) -> Tensor:
+    """Minimises mean cross-entropy over clips + penalty·‖W‖², by L-BFGS in float64.
+
+    Args:
+        x: (V, M, C); every clip has its video's label y (V,).
+
+    Returns:
+        (C + 1, classes): weights, and last the bias, which carries no penalty.
+    """
+    v, m, c = x.shape
+    flat = x.reshape(v * m, c).double()
+    mean = flat.mean(0)  # centring changes no solution, the bias takes it up, but it converges faster
+    flat = torch.cat([flat - mean, torch.ones(v * m, 1, dtype=torch.float64)], 1)
+    labels = y.repeat_interleave(m)
+    weights = torch.zeros(c + 1, classes, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weights], max_iter=MAX_STEPS, history_size=10, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(flat @ weights, labels) + penalty * weights[:-1].square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    with one_thread():
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    result = weights.detach()
+    result[-1] -= mean @ result[:-1]
+    return result
+
+
+def _scores(weights: Tensor, x: Tensor) -> Tensor:
+    """(V, classes): softmax scores of the clips (V, M, C), averaged over each video."""
+    logits = x.double() @ weights[:-1] + weights[-1]
+    return logits.softmax(-1).mean(1)
+
+
+def _unit(clips: NDArray[np.float32]) -> Tensor:
+    return F.normalize(torch.from_numpy(clips), dim=-1)
+
+
+def _held_out(
+    labels: Sequence[str], groups: Sequence[str | None] | None, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    names = sorted({group for group in groups or () if group})
+    held = np.zeros(len(labels), dtype=bool)
+    if len(names) > 1 and groups is not None:
+        count = min(max(1, round(HELD_OUT * len(names))), len(names) - 1)
+        chosen = {names[i] for i in rng.permutation(len(names))[:count]}
+        held[:] = [group in chosen for group in groups]
+        return held
+    for label in sorted(set(labels)):
+        places = [i for i, other in enumerate(labels) if other == label]
+        held[rng.permutation(places)[: round(HELD_OUT * len(places))]] = True
+    return held

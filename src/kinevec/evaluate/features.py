@@ -1,0 +1,126 @@
+"""Features of labelled videos: what a frozen encoder says of evenly spaced clips of each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from kinevec.config import Config
+from kinevec.data.decode import read_clip
+from kinevec.data.records import Record
+from kinevec.data.sampling import even_clips
+from kinevec.data.source import Collection, Progress, Rejected
+from kinevec.errors import DataError, VideoError
+from kinevec.models.conv import channels_last
+from kinevec.models.heads import pool
+from kinevec.runtime import Precision, autocast, guard_bf16, pick_device, pick_precision
+from kinevec.views.pipeline import centre_view, finish_batch
+
+
+@dataclass(frozen=True)
+class Features:
+    """Clip features of V videos.
+
+    Attributes:
+        clips: float32 (V, M, C), the pooled encoder output of M clips a video.
+        collection: the V videos, in this order.
+    """
+
+    clips: NDArray[np.float32]
+    collection: Collection
+
+    @property
+    def videos(self) -> NDArray[np.float32]:
+        """(V, C), the mean over each video's clips."""
+        mean: NDArray[np.float32] = self.clips.mean(1)
+        return mean
+
+    @property
+    def labels(self) -> list[str]:
+        """(V,), "" where a video has no label."""
+        return [record.label or "" for record in self.collection.records]
+
+    def only(self, keep: Callable[[Record], bool]) -> "Features":
+        """The videos whose records satisfy a condition."""
+        places = [i for i, record in enumerate(self.collection.records) if keep(record)]
+        return Features(self.clips[places], self.collection.only(keep))
+
+    def split(self, name: str) -> "Features":
+        """The videos of one split."""
+        return self.only(lambda record: record.split == name)
+
+
+def extract(
+    encoders: Mapping[str, nn.Module],
+    config: Config,
+    collection: Collection,
+    *,
+    clips: int = 10,
+    progress: Progress | None = None,
+) -> dict[str, Features]:
+    """Features of every video for several encoders at once; each video is decoded only once.
+
+    Clips are even in time; each is the central square of the frames (METHODS §3). A video that fails to
+    decode is left out and listed in the collection's `rejected`.
+
+    Args:
+        encoders: name → frames (N, 3, T, H, W) to feature map (N, C, T', H', W').
+        config: of the run: clip shape, normalisation, device, precision.
+        clips: M, clips a video.
+
+    Raises:
+        DataError: not one video decodes.
+    """
+    device = pick_device(config.train.device)
+    precision = pick_precision(config.train.precision, device)
+    for encoder in encoders.values():
+        channels_last(encoder.to(device).eval())
+    if precision == "bf16":
+        size = config.clip.size
+        example = torch.zeros(2, 3, config.clip.frames, size, size, device=device)
+        for encoder in encoders.values():
+            guard_bf16(encoder, example)
+    found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in encoders}
+    kept: list[str] = []
+    rejected = list(collection.rejected)
+    for place, record in enumerate(collection.records):
+        try:
+            batch = _clips_of(config, collection, place, clips)
+        except VideoError as error:
+            rejected.append(Rejected(record.name, error.reason))
+        else:
+            kept.append(record.name)
+            for name, encoder in encoders.items():
+                found[name].append(_encode(encoder, batch, config, device, precision))
+        if progress:
+            progress(place + 1, len(collection))
+    if not kept:
+        raise DataError(f"none of {len(collection)} videos decodes; the first: {rejected[-1].reason}")
+    names = set(kept)
+    part = collection.only(lambda record: record.name in names)
+    part = Collection(part.records, part.infos, tuple(rejected))
+    return {name: Features(np.stack(rows), part) for name, rows in found.items()}
+
+
+def _clips_of(config: Config, collection: Collection, index: int, clips: int) -> NDArray[np.uint8]:
+    """(M, T, S, S, 3): the clips of one video, decoded in one pass."""
+    info = collection.infos[index]
+    numbers: Sequence[Sequence[int]] = even_clips(info.frames, config.clip, clips)
+    needed = sorted({number for clip in numbers for number in clip})
+    frames = centre_view(read_clip(info.path, needed, info=info).frames, config.clip.size)
+    place = {number: i for i, number in enumerate(needed)}
+    return np.stack([frames[[place[number] for number in clip]] for clip in numbers])
+
+
+@torch.no_grad()
+def _encode(
+    encoder: nn.Module, clips: NDArray[np.uint8], config: Config, device: torch.device, precision: Precision
+) -> NDArray[np.float32]:
+    batch = finish_batch(torch.from_numpy(clips).to(device), config.views)
+    with autocast(device, precision):
+        features = pool(encoder(batch).float())
+    result: NDArray[np.float32] = features.cpu().numpy()
+    return result

@@ -1,0 +1,53 @@
+"""Nearest neighbours across splits: test videos query the training split (METHODS §3)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+KS = (1, 5, 10, 20, 50)
+
+
+def prepared(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features (V, C) centred by their own mean and scaled to unit length."""
+    centred = features - features.mean(0)
+    unit: NDArray[np.float32] = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
+def neighbours(
+    query: NDArray[np.float32], gallery: NDArray[np.float32], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The most similar gallery videos of each query video; each side is centred by its own mean.
+
+    Args:
+        query: (Q, C) video features.
+        gallery: (G, C).
+        count: at most G.
+
+    Returns:
+        Places in the gallery and cosine similarities, both (Q, count), the most similar first; equal
+        similarities keep the order of the gallery.
+    """
+    similarity = prepared(query) @ prepared(gallery).T
+    order = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
+    return order, np.take_along_axis(similarity, order, 1)
+
+
+def retrieval(
+    query: NDArray[np.float32],
+    query_labels: Sequence[str],
+    gallery: NDArray[np.float32],
+    gallery_labels: Sequence[str],
+    ks: Sequence[int] = KS,
+) -> dict[str, float]:
+    """R@k in percent: the share of queries of which any of the k nearest gallery videos has the label.
+
+    A k beyond the gallery counts the whole gallery.
+
+    Returns:
+        `{"R@1": …, "R@5": …, …}`.
+    """
+    order, _ = neighbours(query, gallery, min(max(ks), len(gallery)))
+    hits = np.array(gallery_labels)[order] == np.array(query_labels)[:, None]
+    return {f"R@{k}": 100 * float(hits[:, :k].any(1).mean()) for k in ks}

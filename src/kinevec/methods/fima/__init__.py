@@ -1,0 +1,1 @@
+"""FIMA: fine-grained motion alignment (arXiv:2309.00297)."""

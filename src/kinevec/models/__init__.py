@@ -1,0 +1,22 @@
+"""Encoders: frames (N, 3, T, H, W) in, feature map (N, C, T', H', W') out."""
+
+import difflib
+from collections.abc import Callable
+
+from kinevec.errors import ConfigError
+from kinevec.models.resnet import VideoResNet, r2plus1d18, r3d18, tiny
+
+ENCODERS: dict[str, Callable[[], VideoResNet]] = {"tiny": tiny, "r3d18": r3d18, "r2plus1d18": r2plus1d18}
+
+
+def build_encoder(name: str) -> VideoResNet:
+    """A freshly initialised encoder.
+
+    Raises:
+        ConfigError: no encoder has this name.
+    """
+    if name not in ENCODERS:
+        near = difflib.get_close_matches(name, ENCODERS, n=1, cutoff=0.4)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise ConfigError(f"unknown encoder '{name}'; {hint}known: {', '.join(ENCODERS)}")
+    return ENCODERS[name]()

@@ -1,0 +1,142 @@
+"""Brings weights that were saved under other names (the papers' code, other libraries) to our names.
+
+A name map is a dict of regular expression → replacement, in `re` syntax. An entry is renamed by the first
+expression that matches the whole of its name; the replacement None drops it on purpose. Nothing is guessed:
+whatever does not end up in the model is reported, and so is whatever the model still lacks.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from kinevec.errors import CheckpointError
+
+NameMap = Mapping[str, str | None]
+
+# The released FIMA code's motion decoder → kinevec.methods.fima.decoder.MotionDecoder.
+# Its norm2 precedes attention and norm3 the feed-forward: norm1 went with the self-attention.
+_LAYER = r"(?:module\.)?(?:transformer_decoder\.)?layers\.(\d+)"
+FIMA_MOTION_DECODER: NameMap = {
+    r"(?:module\.)?cls_token": r"class_token",
+    r"(?:module\.)?embedding1\.(\w+)": r"input.\1",
+    r"(?:module\.)?embedding2\.(\w+)": r"output.\1",
+    _LAYER + r"\.multihead_attn\.(.+)": r"layers.\1.attention.\2",
+    _LAYER + r"\.norm2\.(\w+)": r"layers.\1.attention_norm.\2",
+    _LAYER + r"\.norm3\.(\w+)": r"layers.\1.feedforward_norm.\2",
+    _LAYER + r"\.linear1\.(\w+)": r"layers.\1.feedforward.0.\2",
+    _LAYER + r"\.linear2\.(\w+)": r"layers.\1.feedforward.3.\2",
+}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Converted weights, and what could not be converted.
+
+    Attributes:
+        weights: our name → tensor; only entries that the model has, in its shapes.
+        dropped: foreign names that the map leaves out on purpose.
+        unmapped: foreign names that no expression of the map matches.
+        unexpected: "theirs -> ours" for renamed entries that the model does not have.
+        mismatched: "ours: theirs (shape), the model's (shape)" for entries of another shape.
+        missing: our names that got no weight.
+    """
+
+    weights: dict[str, Tensor]
+    dropped: tuple[str, ...]
+    unmapped: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Every foreign entry found its place or was dropped on purpose, and the model lacks nothing."""
+        return not (self.unmapped or self.unexpected or self.mismatched or self.missing)
+
+    def report(self) -> str:
+        """One line: how many entries converted, and the first few of each kind of trouble."""
+        troubles = {
+            "not in the name map": self.unmapped,
+            "not in the model": self.unexpected,
+            "of another shape": self.mismatched,
+            "still missing": self.missing,
+        }
+        parts = [f"{len(self.weights)} weights converted"]
+        parts += [f"{len(names)} {what} ({_first(names)})" for what, names in troubles.items() if names]
+        return "; ".join(parts)
+
+    def require_complete(self, source: str) -> None:
+        """Refuses a conversion that is not `complete`.
+
+        Args:
+            source: what was converted, for the message.
+
+        Raises:
+            CheckpointError: something did not fit.
+        """
+        if not self.complete:
+            raise CheckpointError(
+                f"{source}: {self.report()}. Were the weights made for this model, and is it the right name map?"
+            )
+
+
+def convert(weights: Mapping[str, Tensor], names: NameMap, model: nn.Module) -> Conversion:
+    """Renames foreign weights for a model and compares them with what it needs; the model is not changed.
+
+    Args:
+        weights: foreign name → tensor.
+        names: the name map.
+        model: the module to convert for.
+
+    Returns:
+        The renamed weights, for `model.load_state_dict`, and what did not fit.
+
+    Raises:
+        CheckpointError: two foreign entries would get the same name.
+    """
+    needed = model.state_dict()
+    found: dict[str, Tensor] = {}
+    origin: dict[str, str] = {}
+    dropped, unmapped, unexpected, mismatched = [], [], [], []
+    for theirs, tensor in weights.items():
+        matches, ours = _rename(theirs, names)
+        if not matches:
+            unmapped.append(theirs)
+        elif ours is None:
+            dropped.append(theirs)
+        elif ours in origin:
+            raise CheckpointError(f"{origin[ours]} and {theirs} both become {ours}: keep one of them")
+        else:
+            origin[ours] = theirs
+            if ours not in needed:
+                unexpected.append(f"{theirs} -> {ours}")
+            elif tensor.shape != needed[ours].shape:
+                shapes = tuple(tensor.shape), tuple(needed[ours].shape)
+                mismatched.append(f"{ours}: theirs {shapes[0]}, the model's {shapes[1]}")
+            else:
+                found[ours] = tensor
+    missing = [n for n in needed if n not in origin and not _is_optional(n)]
+    return Conversion(
+        found, tuple(dropped), tuple(unmapped), tuple(unexpected), tuple(mismatched), tuple(missing)
+    )
+
+
+def _rename(name: str, names: NameMap) -> tuple[bool, str | None]:
+    """Whether an expression matches, and the new name (None: dropped on purpose)."""
+    for expression, replacement in names.items():
+        match = re.fullmatch(expression, name)
+        if match:
+            return True, None if replacement is None else match.expand(replacement)
+    return False, None
+
+
+def _is_optional(name: str) -> bool:
+    # Checkpoints older than PyTorch 0.4.1 lack this counter; load_state_dict fills it in.
+    return name.endswith(".num_batches_tracked")
+
+
+def _first(names: Iterable[str], count: int = 3) -> str:
+    shown = list(names)
+    return ", ".join(shown[:count]) + (", …" if len(shown) > count else "")

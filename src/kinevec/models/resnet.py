@@ -1,0 +1,149 @@
+"""Video ResNets with basic blocks: R3D-18, R(2+1)D-18 and a tiny one for CPUs.
+
+Parameter names and shapes of the first two are torchvision's (`r3d_18`, `r2plus1d_18`) without `fc`.
+Architecture: Tran et al., A Closer Look at Spatiotemporal Convolutions, CVPR 2018.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from kinevec.models.conv import Conv3d
+
+Triple = tuple[int, int, int]
+ConvMaker = Callable[[int, int, int, int], nn.Module]  # (in, out, middle, stride)
+
+
+def full_conv(inputs: int, outputs: int, middle: int, stride: int) -> nn.Module:
+    """A 3×3×3 convolution; `middle` is not used."""
+    return Conv3d(inputs, outputs, 3, stride, 1, bias=False)
+
+
+def split_conv(inputs: int, outputs: int, middle: int, stride: int) -> nn.Module:
+    """A 1×3×3 convolution to `middle` channels, then a 3×1×1 one."""
+    return nn.Sequential(
+        Conv3d(inputs, middle, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False),
+        nn.BatchNorm3d(middle),
+        nn.ReLU(inplace=True),
+        Conv3d(middle, outputs, (3, 1, 1), (stride, 1, 1), (1, 0, 0), bias=False),
+    )
+
+
+def full_stem(width: int, kernel: Triple, stride: Triple) -> nn.Sequential:
+    """One convolution on the frames."""
+    padding = tuple(k // 2 for k in kernel)
+    conv = Conv3d(3, width, kernel, stride, padding, bias=False)  # type: ignore[arg-type]
+    return nn.Sequential(conv, nn.BatchNorm3d(width), nn.ReLU(inplace=True))
+
+
+def split_stem() -> nn.Sequential:
+    """R(2+1)D's stem: 1×7×7 to 45 channels, then 3×1×1 to 64."""
+    return nn.Sequential(
+        Conv3d(3, 45, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False),
+        nn.BatchNorm3d(45),
+        nn.ReLU(inplace=True),
+        Conv3d(45, 64, (3, 1, 1), (1, 1, 1), (1, 0, 0), bias=False),
+        nn.BatchNorm3d(64),
+        nn.ReLU(inplace=True),
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two convolutions and a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, conv: ConvMaker) -> None:
+        super().__init__()
+        middle = (inputs * outputs * 27) // (inputs * 9 + 3 * outputs)  # as many weights as the full conv
+        self.conv1 = nn.Sequential(
+            conv(inputs, outputs, middle, stride), nn.BatchNorm3d(outputs), nn.ReLU(inplace=True)
+        )
+        # torchvision computes `middle` once a block, from its inputs, and uses it for both convolutions.
+        self.conv2 = nn.Sequential(conv(outputs, outputs, middle, 1), nn.BatchNorm3d(outputs))
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(
+                Conv3d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm3d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) → (N, C', T', H', W')."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        out: Tensor = self.relu(self.conv2(self.conv1(x)) + shortcut)
+        return out
+
+
+class VideoResNet(nn.Module):
+    """A stem and four stages.
+
+    Args:
+        stem: frames → feature map.
+        widths: channels of the stem's output and of the four stages.
+        blocks: blocks in each stage.
+        strides: of each stage, in time, height and width alike.
+        conv: makes the convolutions of a block.
+
+    Attributes:
+        channels: C of the last feature map.
+    """
+
+    def __init__(
+        self,
+        stem: nn.Sequential,
+        widths: tuple[int, ...],
+        blocks: tuple[int, ...],
+        strides: tuple[int, ...],
+        conv: ConvMaker,
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        stages = []
+        for inputs, outputs, count, stride in zip(widths, widths[1:], blocks, strides, strict=False):
+            first = BasicBlock(inputs, outputs, stride, conv)
+            rest = [BasicBlock(outputs, outputs, 1, conv) for _ in range(count - 1)]
+            stages.append(nn.Sequential(first, *rest))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.channels = widths[-1]
+        initialise(self)
+
+    def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The feature maps of all four stages, (N, C_i, T_i, H_i, W_i) each; x is (N, 3, T, H, W)."""
+        one = self.layer1(self.stem(x))
+        two = self.layer2(one)
+        three = self.layer3(two)
+        return one, two, three, self.layer4(three)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Frames (N, 3, T, H, W) → the last feature map (N, C, T', H', W')."""
+        return self.stages(x)[-1]
+
+
+def initialise(model: nn.Module) -> None:
+    """He-normal convolutions (fan out), batch norms at 1 and 0: as torchvision's video ResNets."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.BatchNorm3d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+def r3d18() -> VideoResNet:
+    """R3D-18: 33.2 M parameters, C = 512; 16×112² → 2×7×7, 8×112² → 1×7×7."""
+    stem = full_stem(64, (3, 7, 7), (1, 2, 2))
+    return VideoResNet(stem, (64, 64, 128, 256, 512), (2, 2, 2, 2), (1, 2, 2, 2), full_conv)
+
+
+def r2plus1d18() -> VideoResNet:
+    """R(2+1)D-18: 31.3 M parameters, C = 512; 16×112² → 2×7×7."""
+    return VideoResNet(split_stem(), (64, 64, 128, 256, 512), (2, 2, 2, 2), (1, 2, 2, 2), split_conv)
+
+
+def tiny() -> VideoResNet:
+    """For CPUs: C = 256; 8×64² → 2×4×4, with four time steps after stage 2.
+
+    The stem leaves a 16×16 map: on a CPU, wide channels at low resolution cost less than thin ones at
+    high resolution.
+    """
+    stem = full_stem(32, (3, 7, 7), (1, 4, 4))
+    return VideoResNet(stem, (32, 32, 64, 128, 256), (1, 1, 1, 1), (1, 2, 2, 1), full_conv)

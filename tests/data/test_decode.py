@@ -1,0 +1,158 @@
+"""Exact frames, through every kind of file that people have; clear words about the broken ones."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import faults
+import numpy as np
+import pytest
+from faults import numbered_video, read_number
+
+from kinevec.data.decode import iter_frames, probe, read_clip
+from kinevec.errors import VideoError
+
+
+def read_numbers(path: Path, numbers: list[int]) -> list[int]:
+    return [read_number(frame) for frame in read_clip(path, numbers).frames]
+
+
+EXACT = {
+    "plain.mp4": lambda path: numbered_video(path, 40),
+    "bframes.mp4": lambda path: numbered_video(path, 40, options={"bf": "3", "g": "12"}),
+    "one key frame.mkv": lambda path: numbered_video(path, 40, options={"g": "400"}),
+    "all key frames.mp4": lambda path: numbered_video(path, 40, options={"g": "1"}),
+    "vp9.webm": lambda path: numbered_video(path, 40, codec="libvpx-vp9"),
+    "vp8 with hidden frames.webm": lambda path: numbered_video(
+        path, 40, codec="libvpx", options={"auto-alt-ref": "1", "lag-in-frames": "16", "b": "200k"}
+    ),
+    "mpeg4.avi": lambda path: numbered_video(path, 40, codec="mpeg4"),
+    "b-frames.avi": lambda path: faults.mpeg4_avi_with_bframes(path, 40),
+    "packed.avi": lambda path: faults.packed_bframes_avi(path, 40),
+    "h264.avi": lambda path: faults.h264_avi_with_bframes(path, 40),
+    "raw.h264": lambda path: faults.without_times(path, 40),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_every_asked_frame_is_the_one_that_comes(name: str, tmp_path: Path) -> None:
+    path = EXACT[name](tmp_path / name)
+    info = probe(path)
+    assert info.frames == 40
+    orders = [list(range(40)), [39], [0], [17, 3, 3, 38], list(range(5, 40, 7)), [20, 21, 22, 39], [1, 39]]
+    for order in orders:
+        clip = read_clip(path, order, info=info)
+        assert [read_number(frame) for frame in clip.frames] == order
+        assert clip.numbers == tuple(order)
+    assert [read_number(frame) for frame in iter_frames(path)] == list(range(40))
+
+
+def test_every_pair_of_frames_is_exact_across_key_frames(tmp_path: Path) -> None:
+    path = numbered_video(tmp_path / "a.mp4", 14, options={"bf": "2", "g": "5"})
+    info = probe(path)
+    for first in range(14):
+        for second in range(14):
+            clip = read_clip(path, [first, second], info=info)
+            assert [read_number(frame) for frame in clip.frames] == [first, second]
+
+
+def test_times_are_those_of_the_frames(tmp_path: Path) -> None:
+    path = faults.variable_frame_rate(tmp_path / "vfr.mp4")
+    clip = read_clip(path, [0, 3, 7, 11])
+    assert [read_number(frame) for frame in clip.frames] == [0, 3, 7, 11]
+    expected = np.array(faults.VARIABLE_TIMES)[[0, 3, 7, 11]] / 1000
+    np.testing.assert_allclose(clip.times, expected, atol=1e-3)
+    even = probe(numbered_video(tmp_path / "even.mp4", 11, fps=20))
+    np.testing.assert_allclose(even.times, np.arange(11) / 20, atol=1e-3)
+    assert even.fps == pytest.approx(20, rel=1e-3)
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_rotated_files_come_upright(degrees: int, tmp_path: Path) -> None:
+    path = faults.rotated(tmp_path / "turned.mp4", degrees)
+    info = probe(path)
+    clip = read_clip(path, [7])
+    assert read_number(clip.frames[0]) == 7
+    assert clip.frames.shape[1:3] == (info.height, info.width)
+
+
+def test_pixels_come_out_square(tmp_path: Path) -> None:
+    info = probe(faults.anamorphic(tmp_path / "wide.mp4"))
+    assert (info.width, info.height) == (128, 64)  # stored as 96×64 with pixels of 4:3
+    assert read_clip(info.path, [3]).frames.shape == (1, 64, 128, 3)
+
+
+def test_odd_sizes_and_wrong_extensions_are_read(tmp_path: Path) -> None:
+    odd = faults.odd_size(tmp_path / "odd.mp4")
+    assert read_clip(odd, [5]).frames.shape == (1, 47, 33, 3)
+    assert read_numbers(faults.wrong_extension(tmp_path / "really webm.mp4"), [4, 9]) == [4, 9]
+
+
+def test_scaled_while_decoding(tmp_path: Path) -> None:
+    path = numbered_video(tmp_path / "a.mp4", 12, size=(128, 96))
+    clip = read_clip(path, [2, 11], size=(48, 64))
+    assert clip.frames.shape == (2, 48, 64, 3)
+    assert [read_number(frame) for frame in clip.frames] == [2, 11]
+
+
+def test_hidden_frames_at_the_start_do_not_count(tmp_path: Path) -> None:
+    path = faults.negative_start(tmp_path / "cut.mp4", frames=30, hidden=5)
+    info = probe(path)
+    assert info.frames == 25
+    assert read_numbers(path, [0, 10, 24]) == [5, 15, 29]
+    assert info.times[0] == 0
+
+
+def test_header_with_a_wrong_count_is_not_believed(tmp_path: Path) -> None:
+    assert probe(faults.lying_frame_count(tmp_path / "lie.avi", frames=30, claimed=100)).frames == 30
+
+
+def test_truncated_file_gives_what_it_has(tmp_path: Path) -> None:
+    path = faults.truncated_mp4(tmp_path / "cut.mp4", frames=60)
+    info = probe(path)
+    assert 20 < info.frames < 60
+    assert read_numbers(path, [0, 12]) == [0, 12]
+
+
+Fault = Callable[[Path], Path]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (faults.zero_byte, "empty file"),
+        (faults.text_as_mp4, "not a video"),
+        (faults.no_moov, "header is damaged or missing"),
+        (faults.audio_only, "no video stream"),
+        (lambda path: path, "No such file"),
+        (lambda path: path.mkdir() or path, "cannot be opened"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_its_reason(make: Fault, words: str, tmp_path: Path) -> None:
+    path = make(tmp_path / "broken.mp4")
+    with pytest.raises(VideoError, match=words) as caught:
+        probe(path)
+    assert str(path) in str(caught.value)
+
+
+def test_frames_beyond_the_end_are_refused(tmp_path: Path) -> None:
+    path = faults.one_frame(tmp_path / "still.mp4")
+    assert probe(path).frames == 1
+    for number in (1, -1):
+        with pytest.raises(VideoError, match=f"frame {number} of 1"):
+            read_clip(path, [number])
+    with pytest.raises(ValueError, match="empty"):
+        read_clip(path, [])
+
+
+def test_a_frame_that_does_not_decode_is_an_error(tmp_path: Path) -> None:
+    path = numbered_video(tmp_path / "a.mp4", 60, options={"g": "10"})
+    info = probe(path)
+    faults.truncated_mp4(path)  # the file shrinks after it was probed
+    with pytest.raises(VideoError, match="damaged"):
+        read_clip(path, [55], info=info)
+
+
+def test_reprs_show_shapes_not_pixels(tmp_path: Path) -> None:
+    path = numbered_video(tmp_path / "a.mp4", 12, size=(64, 48), fps=10)
+    assert repr(read_clip(path, [0, 5])) == "Clip(2 frames of 64×48, 0.00–0.50 s)"
+    assert repr(probe(path)) == "VideoInfo(a.mp4: 12 frames of 64×48, 10.00 fps, h264)"

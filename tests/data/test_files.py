@@ -1,0 +1,132 @@
+"""Folders and lists become records; oddities become clear words."""
+
+from pathlib import Path
+
+import pytest
+
+from kinevec.data.files import find_records, with_split
+from kinevec.data.records import Record
+from kinevec.errors import DataError, InputError
+
+
+def tree(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def test_class_folders_give_labels(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path, "jump up/a.mp4", "läuft/a.mp4", "läuft/deep/er/b.MOV", "läuft/notes.txt", ".hidden/c.mp4"
+    )
+    records = find_records(root)
+    assert [(record.name, record.label) for record in records] == [
+        ("jump up/a.mp4", "jump up"),
+        ("läuft/a.mp4", "läuft"),
+        ("läuft/deep/er/b.MOV", "läuft"),
+    ]
+    assert all(record.path.is_file() and record.split is None for record in records)
+
+
+def test_split_folders_give_splits(tmp_path: Path) -> None:
+    root = tree(tmp_path, "Train/x/1.mp4", "Train/y/1.mp4", "valid/x/2.mp4", "test/y/3.mp4")
+    assert [(r.label, r.split) for r in find_records(root)] == [
+        ("x", "train"),
+        ("y", "train"),
+        ("y", "test"),
+        ("x", "val"),
+    ]
+
+
+def test_flat_folder_has_no_labels(tmp_path: Path) -> None:
+    records = find_records(tree(tmp_path, "a.mp4", "b c.avi"))
+    assert [(record.name, record.label) for record in records] == [("a.mp4", None), ("b c.avi", None)]
+
+
+@pytest.mark.parametrize("names", [("a.mp4", "x/b.mp4", "y/b.mp4"), ("videos/a.mp4", "videos/b.mp4")])
+def test_half_a_class_tree_is_read_without_labels(names: tuple[str, ...], tmp_path: Path) -> None:
+    assert {record.label for record in find_records(tree(tmp_path, *names))} == {None}
+
+
+def test_link_loops_end(tmp_path: Path) -> None:
+    tree(tmp_path, "x/a.mp4", "y/b.mp4")
+    (tmp_path / "x" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    assert [record.name for record in find_records(tmp_path)] == ["x/a.mp4", "y/b.mp4"]
+
+
+def test_csv_with_all_columns(tmp_path: Path) -> None:
+    tree(tmp_path, "v/a.mp4", "v/é b.mp4")
+    (tmp_path / "labels.csv").write_text(
+        "\ufeffPath, Label ,Split,subject,other\r\nv/é b.mp4,run,Test,s2,1\r\nv/a.mp4, walk ,training,s1,2\r\n",
+        "utf-8",
+    )
+    assert (
+        find_records(tmp_path)
+        == find_records(tmp_path / "labels.csv")
+        == (
+            Record(tmp_path / "v/a.mp4", "v/a.mp4", "walk", "s1", "train"),
+            Record(tmp_path / "v/é b.mp4", "v/é b.mp4", "run", "s2", "test"),
+        )
+    )
+
+
+def test_csv_with_paths_only(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text('path\n"with, comma.mp4"\n')
+    assert find_records(tmp_path / "list.csv")[0].name == "with, comma.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "must name the columns"),
+        ("file,label\na.mp4,x\n", "among them 'path'; found: file, label"),
+        ("path,split\na.mp4,train\nb.mp4,traim\n", "line 3: split is 'traim'"),
+        ("path,label\na.mp4,x\na.mp4,y\n", "line 3: a.mp4 stands in the list twice"),
+        ("path,label\n,x\n", "line 2: the path is empty"),
+    ],
+)
+def test_bad_lists_name_the_line(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        find_records(tmp_path / "list.csv")
+
+
+def test_list_that_is_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_bytes("path\nläufer.mp4\n".encode("latin-1"))
+    with pytest.raises(DataError, match="not UTF-8"):
+        find_records(tmp_path / "list.csv")
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        find_records(tmp_path / "missing")
+    with pytest.raises(InputError, match="no video files found"):
+        find_records(tree(tmp_path, "readme.txt"))
+
+
+def records(count: int, labels: int, groups: int = 0) -> list[Record]:
+    return [
+        Record(Path(f"{i}.mp4"), f"{i}.mp4", f"c{i % labels}", f"g{i % groups}" if groups else None)
+        for i in range(count)
+    ]
+
+
+def test_held_out_share_of_every_label() -> None:
+    split = with_split(records(80, 4), 0.25)
+    for label in range(4):
+        assert sum(r.split == "test" for r in split if r.label == f"c{label}") == 5
+    assert with_split(list(reversed(records(80, 4))), 0.25)[::-1] == split  # whatever the order
+
+
+def test_held_out_keeps_groups_whole() -> None:
+    split = with_split(records(80, 4, groups=7), 0.25)
+    sides = {(r.group, r.split) for r in split}
+    assert len(sides) == 7
+    assert sum(side == "test" for _, side in sides) == 2
+
+
+def test_named_splits_are_left_alone() -> None:
+    named = [Record(Path("a"), "a", split="val"), Record(Path("b"), "b")]
+    assert with_split(named, 0.25) == tuple(named)

@@ -1,0 +1,50 @@
+"""Frame numbers of clips, against plain statements of what they must be."""
+
+import numpy as np
+import pytest
+
+from kinevec.config import Clip
+from kinevec.data.sampling import clip_numbers, even_clips, is_short, last_start, two_clips, uniform_clip
+
+CLIP = Clip(frames=4, stride=3)  # spans 10 frames
+
+
+def test_clip_is_frames_at_a_stride() -> None:
+    assert CLIP.span == 10
+    assert clip_numbers(5, 100, CLIP) == [5, 8, 11, 14]
+
+
+def test_short_videos_loop() -> None:
+    assert clip_numbers(0, 5, CLIP) == [0, 3, 1, 4]
+    assert clip_numbers(0, 1, CLIP) == [0, 0, 0, 0]
+    assert [is_short(frames, CLIP) for frames in (9, 10, 11)] == [True, False, False]
+    assert [last_start(frames, CLIP) for frames in (1, 9, 10, 11)] == [0, 0, 0, 1]
+
+
+def test_uniform_clips_use_every_start_equally_and_fit() -> None:
+    rng = np.random.default_rng(0)
+    starts = []
+    for _ in range(4000):
+        numbers = uniform_clip(14, CLIP, rng)
+        assert np.diff(numbers).tolist() == [3, 3, 3]
+        starts.append(numbers[0])
+    counts = np.bincount(starts)
+    assert len(counts) == 5  # 0 to 4: the last clip ends on the last frame, 13
+    assert counts.min() > 700
+
+
+def test_two_clips_are_independent() -> None:
+    rng = np.random.default_rng(1)
+    starts = np.array([[a[0], b[0]] for a, b in (two_clips(110, CLIP, rng) for _ in range(4000))])
+    assert abs(np.corrcoef(starts.T)[0, 1]) < 0.05
+    assert starts.min() == 0
+    assert starts.max() == 100
+
+
+@pytest.mark.parametrize(
+    ("frames", "starts"), [(10, [0, 0, 0]), (110, [0, 50, 100]), (15, [0, 2, 5]), (3, [0, 0, 0])]
+)
+def test_even_clips_reach_from_start_to_end(frames: int, starts: list[int]) -> None:
+    clips = even_clips(frames, CLIP, 3)
+    assert [clip[0] for clip in clips] == starts
+    assert all(max(clip) < frames for clip in clips)

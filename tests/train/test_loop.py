@@ -1,0 +1,277 @@
+"""The loop learns, stops and goes on as if nothing had been, and says what is wrong."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import faults
+import pytest
+import torch
+from faults import numbered_video
+
+from kinevec.config import Clip, Config, Data, Method, Model, Train, Views, load, to_toml
+from kinevec.data import Collection, find_records, open_videos
+from kinevec.errors import CheckpointError, DataError, Interrupted, OutputError, TrainingError
+from kinevec.methods.moco import Moco
+from kinevec.runtime import one_thread
+from kinevec.train.checkpoint import CHECKPOINT, load_encoder
+from kinevec.train.log import read_log
+from kinevec.train.loop import Status, pretrain
+
+CONFIG = Config(
+    clip=Clip(frames=4, stride=2, size=16),
+    data=Data(workers=0),
+    views=Views(area=(0.5, 1.0)),
+    model=Model("tiny"),
+    method=Method(dim=8, hidden=16, queue=10, momentum=0.9),
+    train=Train(epochs=3, batch=4, lr=1e-3, optimizer="adamw", warmup_epochs=1, precision="fp32"),
+)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for i in range(9):
+        numbered_video(folder / f"{i}.mp4", 10 + 3 * i, size=(40, 40))
+    return folder
+
+
+@pytest.fixture
+def collection(videos: Path) -> Collection:
+    return open_videos(find_records(videos))
+
+
+@pytest.fixture(autouse=True)
+def quiet_cores() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+def losses(run: Path) -> list[tuple[int, float]]:
+    return [(entry["step"], entry["loss"]) for entry in read_log(run)]
+
+
+def test_a_run_holds_all_that_says_how_it_was_made(collection: Collection, tmp_path: Path) -> None:
+    statuses: list[Status] = []
+    run = pretrain(CONFIG, collection, tmp_path / "run", on_status=statuses.append)
+    assert load(run / "config.toml") == CONFIG
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["videos"] == 9
+    assert facts["looped"] == 0
+    assert facts["torch"] == torch.__version__
+    assert (run / "rejected.csv").read_text() == "name,reason\n"
+    assert [step for step, _ in losses(run)] == [2, 4, 6]  # an entry at the end of every epoch
+    assert [(s.epoch, s.step, s.total) for s in statuses] == [(1, 2, 6), (2, 4, 6), (3, 6, 6)]
+    assert statuses[-1].seconds_left == 0
+    assert list((run / "tensorboard").iterdir())
+    assert not (run / "frames.raw").exists()
+    encoder, config, step = load_encoder(run)
+    assert (config, step) == (CONFIG, 6)
+    model = torch.load(run / CHECKPOINT, weights_only=True)["model"]
+    assert torch.equal(model["encoder.stem.0.weight"], encoder.stem[0].weight)
+
+
+def test_the_same_seed_gives_the_same_run(collection: Collection, tmp_path: Path) -> None:
+    runs = [pretrain(CONFIG, collection, tmp_path / name) for name in ("a", "b")]
+    assert losses(runs[0]) == losses(runs[1])
+    other = replace(CONFIG, train=replace(CONFIG.train, seed=1))
+    assert losses(pretrain(other, collection, tmp_path / "c")) != losses(runs[0])
+
+
+def test_files_and_decoded_frames_train_alike(collection: Collection, tmp_path: Path) -> None:
+    big = replace(CONFIG, clip=replace(CONFIG.clip, size=32))  # 46 pixels are kept of 40: nothing is scaled
+    runs = [
+        pretrain(replace(big, data=Data(store=store, workers=0)), collection, tmp_path / store)
+        for store in ("frames", "files")
+    ]
+    assert losses(runs[0]) == losses(runs[1])
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 3, 5])
+def test_resuming_gives_the_losses_of_a_run_never_stopped(
+    stop_at: int, collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, data=Data(workers=1))
+    whole = pretrain(config, collection, tmp_path / "whole")
+    advance = Moco.advance
+
+    def stopping(self: Moco, keys: torch.Tensor, step: int, total: int) -> None:
+        advance(self, keys, step, total)
+        if step + 1 == stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Moco, "advance", stopping)
+    with pytest.raises(Interrupted, match=f"stopped at step {stop_at} of 6"):
+        pretrain(config, collection, tmp_path / "run")
+    monkeypatch.undo()
+    pretrain(config, collection, tmp_path / "run", resume=True)
+    states = [torch.load(tmp_path / name / CHECKPOINT, weights_only=True) for name in ("whole", "run")]
+    for name, value in states[0]["model"].items():
+        assert torch.equal(value, states[1]["model"][name]), name
+    for one, two in zip(*(state["optimizer"]["state"].values() for state in states), strict=True):
+        assert all(torch.equal(torch.as_tensor(one[key]), torch.as_tensor(two[key])) for key in one)
+    if stop_at % 2 == 0:  # log entries average over the steps since the last one
+        assert losses(tmp_path / "run") == losses(whole)
+
+
+def test_resume_is_refused_where_it_cannot_be_right(collection: Collection, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(OutputError, match="nothing to resume"):
+        pretrain(CONFIG, collection, run, resume=True)
+    assert not run.exists()
+    pretrain(CONFIG, collection, run)
+    other = replace(CONFIG, train=replace(CONFIG.train, lr=5.0))
+    with pytest.raises(CheckpointError, match=r"train.lr: 0.001 → 5.0"):
+        pretrain(other, collection, run, resume=True)
+    with pytest.raises(DataError, match="made on 9 videos, now there are 8"):
+        pretrain(CONFIG, collection.only(lambda record: record.name != "3.mp4"), run, resume=True)
+    assert load(run / "config.toml") == CONFIG  # a refused resume changes nothing
+    assert json.loads((run / "run.json").read_text())["videos"] == 9
+
+
+def test_a_run_is_never_overwritten(collection: Collection, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="exists and is not empty; pass --resume"):
+        pretrain(CONFIG, collection, tmp_path)
+    with pytest.raises(OutputError, match="cannot be written: Not a directory"):
+        pretrain(CONFIG, collection, tmp_path / "notes.txt" / "run")
+
+
+def test_training_lowers_the_loss(collection: Collection, tmp_path: Path) -> None:
+    config = replace(CONFIG, train=replace(CONFIG.train, epochs=40, lr=3e-3), views=Views(area=(0.9, 1.0)))
+    curve = [loss for _, loss in losses(pretrain(config, collection, tmp_path / "run"))]
+    assert sum(curve[-5:]) < 0.7 * max(sum(curve[i : i + 5]) for i in range(20))
+
+
+def test_bf16_is_guarded(collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both encoders are checked at the shape that training uses before the first step."""
+    seen: list[tuple[bool, torch.Size]] = []
+
+    def note(model: torch.nn.Module, example: torch.Tensor) -> dict[str, str]:
+        seen.append((next(model.parameters()).requires_grad, example.shape))
+        return {"stem.0": "padded"}
+
+    monkeypatch.setattr("kinevec.train.loop.guard_bf16", note)
+    pretrain(CONFIG, collection, tmp_path / "fp32")
+    assert not seen
+    half = replace(CONFIG, train=replace(CONFIG.train, precision="bf16"))
+    pretrain(half, collection, tmp_path / "bf16")
+    assert sorted(seen) == [(False, (4, 3, 4, 16, 16)), (True, (4, 3, 4, 16, 16))]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = Moco.advance
+
+    def poison(self: Moco, keys: torch.Tensor, step: int, total: int) -> None:
+        advance(self, keys, step, total)
+        if step == 2:
+            self.queue.keys.fill_(float("nan"))
+
+    monkeypatch.setattr(Moco, "advance", poison)
+    with pytest.raises(
+        TrainingError, match=r"instance, loss is not finite by step 4 of 6; the last checkpoint is whole"
+    ):
+        pretrain(CONFIG, collection, tmp_path / "run")
+    state = torch.load(tmp_path / "run" / CHECKPOINT, weights_only=True)
+    assert state["step"] == 2
+    assert all(torch.isfinite(value).all() for value in state["model"].values())
+
+
+def test_few_videos_lower_the_batch(
+    collection: Collection, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    three = collection.only(lambda record: record.name in {"1.mp4", "4.mp4", "5.mp4"})
+    with caplog.at_level(logging.WARNING, "kinevec"):
+        pretrain(CONFIG, three, tmp_path / "run")
+    assert "3 videos: the batch is lowered from 4 to that" in caplog.text
+    with pytest.raises(DataError, match="at least 2; found 1"):
+        pretrain(CONFIG, collection.only(lambda record: record.name == "1.mp4"), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_short_videos_are_looped_and_counted(
+    collection: Collection, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = replace(CONFIG, clip=Clip(frames=4, stride=5, size=16))
+    with caplog.at_level(logging.WARNING, "kinevec"):
+        run = pretrain(config, collection, tmp_path / "run")
+    assert "2 of 9 videos are shorter than a clip (16 frames: 4 at stride 5) and are looped" in caplog.text
+    assert json.loads((run / "run.json").read_text())["looped"] == 2
+
+
+def damaged(folder: Path, count: int) -> Collection:
+    """Videos of which the last `count` are cut short after they were probed."""
+    for i in range(8):
+        numbered_video(folder / f"{i}.mp4", 40, size=(40, 40))
+    collection = open_videos(find_records(folder))
+    for i in range(8 - count, 8):
+        faults.truncated_mp4(folder / f"{i}.mp4")
+    return collection
+
+
+def test_failing_files_are_replaced_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "v").mkdir()
+    config = replace(CONFIG, clip=Clip(frames=8, stride=5, size=16), data=Data(store="files", workers=0))
+    with caplog.at_level(logging.WARNING, "kinevec"):
+        pretrain(config, damaged(tmp_path / "v", 1), tmp_path / "run")
+    assert "7.mp4: damaged: " in caplog.text
+    assert "another video takes its place" in caplog.text
+    assert "clips of 1 files were replaced because they could not be read" in caplog.text
+
+
+def test_too_many_failing_files_stop_the_run(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    config = replace(
+        CONFIG,
+        clip=Clip(frames=8, stride=5, size=16),
+        data=Data(store="files", workers=0, failed_share=0.2),
+        train=replace(CONFIG.train, epochs=60),
+    )
+    with pytest.raises(
+        DataError, match=r"of 200 videos asked for could not be read \(4 files: .*failed_share = 0.2"
+    ):
+        pretrain(config, damaged(tmp_path / "v", 4), tmp_path / "run")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_real_process_saves_and_leaves_when_asked(
+    number: signal.Signals, videos: Path, tmp_path: Path
+) -> None:
+    """The whole command, with loader workers, signalled as a terminal does: all processes of the group."""
+    config = replace(CONFIG, train=replace(CONFIG.train, epochs=10_000), data=Data(workers=2, split="all"))
+    (tmp_path / "long.toml").write_text(to_toml(config))
+    run = tmp_path / "run"
+    command = [
+        "-m",
+        "kinevec",
+        "pretrain",
+        str(tmp_path / "long.toml"),
+        "--data",
+        str(videos),
+        "-o",
+        str(run),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, *command], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not (run / CHECKPOINT).exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "everything is saved in" in errors
+    assert "Traceback" not in errors
+    assert torch.load(run / CHECKPOINT, weights_only=True)["step"] >= 2
+    assert not list(run.glob("*.part"))
