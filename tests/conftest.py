@@ -1,7 +1,12 @@
 """What all tests share: helpers beside them can be imported, and shared data is found where it is."""
 
+import os
 import sys
 from pathlib import Path
+
+# Tests compute small things, often beside each other: more threads gain nothing, and wait for each other
+# ten times as long where the cores are busy. Set before PyTorch is loaded, and passed on to subprocesses.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -65,9 +64,7 @@ def options(
     """Learn video embeddings that encode how things move, from unlabelled video."""
     global debug
     debug = show_debug
-    handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.getLogger("kinevec").addHandler(handler)
+    logging.getLogger("kinevec").addHandler(Spoken())
     logging.getLogger("kinevec").setLevel(logging.DEBUG if debug else logging.INFO)
 
 
@@ -89,7 +86,7 @@ def pretrain(
 
     with _bars() as bars:
         folder = tasks.pretrain(preset, data, run, changes=changes, resume=resume, watcher=bars)
-    out.print(f"The encoder is in {folder}. Judge it: kinevec eval {folder} --data {data}")
+    say(f"The encoder is in {folder}. Judge it: kinevec eval {folder} --data {data}")
 
 
 @app.command("eval")
@@ -111,13 +108,14 @@ def evaluate(
     with _bars() as bars:
         result = tasks.evaluate(run, data, out=json_file, clips=clips, watcher=bars)
     _print_scores(result)
-    out.print(f"Written to {json_file or run / 'eval.json'}")
+    say(f"Written to {json_file or run / 'eval.json'}")
 
 
 @app.command()
 def synth(
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the videos to.")],
     videos_per_class: Annotated[int, typer.Option(help="Videos of each of the ten motions.")] = 40,
+    test_share: Annotated[float, typer.Option(help="Share of the videos that go to the test split.")] = 0.25,
     size: Annotated[int, typer.Option(help="Height and width in pixels, even.")] = 96,
     frames: Annotated[int, typer.Option(help="Frames of a video, at 24 a second.")] = 48,
     background: Annotated[
@@ -134,6 +132,7 @@ def synth(
 
     values = {
         "videos_per_class": videos_per_class,
+        "test_share": test_share,
         "size": size,
         "frames": frames,
         "background": background,
@@ -166,7 +165,7 @@ def demo(
     with _bars() as bars:
         report, result = job.demo(folder, videos=videos, steps=steps, watcher=bars)
     _print_scores(result)
-    out.print(f"Open the report: {report.resolve().as_uri()}")
+    say(f"Open the report: {report.resolve().as_uri()}")
 
 
 @app.command()
@@ -175,7 +174,16 @@ def presets() -> None:
     from kinevec import config
 
     for name, meaning in config.presets().items():
-        out.print(f"{name:14} {meaning}", highlight=False)
+        say(f"{name:14} {meaning}")
+
+
+class Spoken(logging.Handler):
+    """Says log messages on the console above the bars, one line each, however long."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno >= logging.WARNING else "dim"
+        text = f"{record.levelname.lower()}: {record.getMessage()}"
+        console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 class Bars:
@@ -224,20 +232,25 @@ def _bars() -> Iterator[Bars]:
         yield Bars(progress)
 
 
+def say(text: str) -> None:
+    """Prints one line of results."""
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def _print_scores(result: "Evaluation") -> None:
     if not result.scores:
-        out.print("The videos have no labels: there are no scores.")
+        say("The videos have no labels: there are no scores.")
         return
     data = result.facts["data"]
     table = Table(
         title=f"{data['test']} test videos, {data['train']} train videos, {data['classes']} classes (%)"
     )
+    encoders = {**result.scores, "chance": result.chance}
     table.add_column("")
-    columns = list(next(iter(result.scores.values())))
-    for column in columns:
-        table.add_column(column, justify="right")
-    for name, scores in [*result.scores.items(), ("chance", result.chance)]:
-        table.add_row(name, *(f"{scores[column]:.1f}" for column in columns))
+    for encoder in encoders:
+        table.add_column(encoder, justify="right")
+    for score in result.chance:
+        table.add_row(score, *(f"{scores[score]:.1f}" for scores in encoders.values()))
     out.print(table)
 
 

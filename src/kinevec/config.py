@@ -119,6 +119,7 @@ class Method:
     name: Literal["moco"] = "moco"
     dim: int = 128  # D, length of the projected vectors
     hidden: int = 512  # width of the projector's hidden layer
+    centred: bool = False  # a batch norm before the projector, for small encoders and short schedules
     queue: int = 65_536  # K, past keys that serve as negatives
     temperature: float = 0.07  # τ
     momentum: float = 0.994  # m of the key encoder at the start

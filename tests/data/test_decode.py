@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import faults
 import numpy as np
 import pytest
-from faults import numbered_video, read_number
 
+import faults
+from faults import numbered_video, read_number
 from kinevec.data.decode import iter_frames, probe, read_clip
 from kinevec.errors import VideoError
 

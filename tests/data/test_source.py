@@ -4,11 +4,11 @@ import csv
 import pickle
 from pathlib import Path
 
-import faults
 import numpy as np
 import pytest
-from faults import numbered_video, read_number
 
+import faults
+from faults import numbered_video, read_number
 from kinevec.data.files import find_records
 from kinevec.data.source import Collection, FileSource, FrameStore, Rejected, open_videos, write_rejected
 from kinevec.errors import DataError, OutputError

@@ -7,20 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import faults
 import pytest
 import torch
-from faults import numbered_video
 
+import faults
+from faults import numbered_video
 from kinevec.config import Clip, Config, Data, Method, Model, Train, Views, load, to_toml
 from kinevec.data import Collection, find_records, open_videos
 from kinevec.errors import CheckpointError, DataError, Interrupted, OutputError, TrainingError
 from kinevec.methods.moco import Moco
-from kinevec.runtime import one_thread
 from kinevec.train.checkpoint import CHECKPOINT, load_encoder
 from kinevec.train.log import read_log
 from kinevec.train.loop import Status, pretrain
@@ -46,12 +44,6 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def collection(videos: Path) -> Collection:
     return open_videos(find_records(videos))
-
-
-@pytest.fixture(autouse=True)
-def quiet_cores() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 def losses(run: Path) -> list[tuple[int, float]]:

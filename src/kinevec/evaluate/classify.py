@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from kinevec.runtime import one_thread
 
-PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)  # L2 on the weights, beside a mean loss over unit-length features
+# L2 on the weights, beside a mean loss over features of unit mean square deviation.
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 HELD_OUT = 0.25  # of train, to choose the penalty on
 
 
@@ -80,7 +81,9 @@ def linear_probe(
 
 
 def fit(x: Tensor, y: Tensor, classes: int, penalty: float) -> Tensor:
-    """Minimises mean cross-entropy over clips + penalty·‖W‖², by L-BFGS in float64.
+    """Minimises mean cross-entropy over clips + penalty·‖W‖²·s², by L-BFGS in float64.
+
+    s² is the mean squared deviation of the features from their mean.
 
     Args:
         x: (V, M, C); every clip has its video's label y (V,).
@@ -90,8 +93,11 @@ def fit(x: Tensor, y: Tensor, classes: int, penalty: float) -> Tensor:
     """
     v, m, c = x.shape
     flat = x.reshape(v * m, c).double()
-    mean = flat.mean(0)  # centring changes no solution, the bias takes it up, but it converges faster
-    flat = torch.cat([flat - mean, torch.ones(v * m, 1, dtype=torch.float64)], 1)
+    # Centring changes no solution, the bias takes it up. One scale for all features changes the penalty's
+    # unit only: unit-length features may differ by 1 or by 0.001, and a penalty must mean the same for both.
+    mean = flat.mean(0)
+    scale = (flat - mean).square().sum(1).mean().sqrt().clamp(min=1e-12)
+    flat = torch.cat([(flat - mean) / scale, torch.ones(v * m, 1, dtype=torch.float64)], 1)
     labels = y.repeat_interleave(m)
     weights = torch.zeros(c + 1, classes, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
@@ -107,6 +113,7 @@ def fit(x: Tensor, y: Tensor, classes: int, penalty: float) -> Tensor:
     with one_thread():
         optimizer.step(closure)  # type: ignore[no-untyped-call]
     result = weights.detach()
+    result[:-1] /= scale
     result[-1] -= mean @ result[:-1]
     return result
 

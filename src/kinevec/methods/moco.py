@@ -44,7 +44,7 @@ class Moco(nn.Module):
         method = config.method
         self.method = method
         self.encoder = build_encoder(config.model.name)
-        self.projector = Projector(self.encoder.channels, method.hidden, method.dim)
+        self.projector = Projector(self.encoder.channels, method.hidden, method.dim, centred=method.centred)
         self.key_encoder = key_copy(self.encoder)
         self.key_projector = key_copy(self.projector)
         self.queue = Queue(method.dim, method.queue, generator)

@@ -9,8 +9,8 @@ from kinevec.models.resnet import VideoResNet, r2plus1d18, r3d18, tiny
 ENCODERS: dict[str, Callable[[], VideoResNet]] = {"tiny": tiny, "r3d18": r3d18, "r2plus1d18": r2plus1d18}
 
 
-def build_encoder(name: str) -> VideoResNet:
-    """A freshly initialised encoder.
+def find_encoder(name: str) -> Callable[[], VideoResNet]:
+    """The function that builds the encoder of this name.
 
     Raises:
         ConfigError: no encoder has this name.
@@ -19,4 +19,9 @@ def build_encoder(name: str) -> VideoResNet:
         near = difflib.get_close_matches(name, ENCODERS, n=1, cutoff=0.4)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise ConfigError(f"unknown encoder '{name}'; {hint}known: {', '.join(ENCODERS)}")
-    return ENCODERS[name]()
+    return ENCODERS[name]
+
+
+def build_encoder(name: str) -> VideoResNet:
+    """A freshly initialised encoder; raises `ConfigError` where no encoder has this name."""
+    return find_encoder(name)()

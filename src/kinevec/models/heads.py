@@ -9,12 +9,26 @@ def pool(features: Tensor) -> Tensor:
     return features.mean(dim=(2, 3, 4))
 
 
-class Projector(nn.Sequential):
-    """g: Linear, ReLU, Linear (METHODS §1); acts on the last axis, in float32, and L2-normalises."""
+class Projector(nn.Module):
+    """g: Linear, ReLU, Linear (METHODS §1), then L2 normalisation; acts on the last axis.
 
-    def __init__(self, channels: int, hidden: int, dim: int) -> None:
-        super().__init__(nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim))
+    Args:
+        channels: C of the features.
+        hidden: width between the two linear layers.
+        dim: D of the result.
+        centred: put a batch norm before the first layer. Pooled ReLU features of a fresh encoder share one
+            large mean; without centring all embeddings start in one narrow cone, and a small encoder needs
+            most of a short schedule to get out of it.
+    """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """(..., C) → (..., D), unit length."""
-        return F.normalize(self[2](self[1](self[0](input))).float(), dim=-1)
+    def __init__(self, channels: int, hidden: int, dim: int, *, centred: bool = False) -> None:
+        super().__init__()
+        self.centre = nn.BatchNorm1d(channels) if centred else None
+        self.hidden = nn.Linear(channels, hidden)
+        self.out = nn.Linear(hidden, dim)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(..., C) → (..., D), unit length, float32."""
+        if self.centre is not None:
+            features = self.centre(features.flatten(0, -2)).view_as(features)
+        return F.normalize(self.out(F.relu(self.hidden(features))).float(), dim=-1)

@@ -11,21 +11,24 @@ from torch import Tensor, nn
 from kinevec.models.conv import Conv3d
 
 Triple = tuple[int, int, int]
-ConvMaker = Callable[[int, int, int, int], nn.Module]  # (in, out, middle, stride)
+Stride = tuple[int, int]  # in time, and in height and width
+ConvMaker = Callable[[int, int, int, Stride], nn.Module]  # (in, out, middle, stride)
 
 
-def full_conv(inputs: int, outputs: int, middle: int, stride: int) -> nn.Module:
+def full_conv(inputs: int, outputs: int, middle: int, stride: Stride) -> nn.Module:
     """A 3×3×3 convolution; `middle` is not used."""
-    return Conv3d(inputs, outputs, 3, stride, 1, bias=False)
+    time, space = stride
+    return Conv3d(inputs, outputs, 3, (time, space, space), 1, bias=False)
 
 
-def split_conv(inputs: int, outputs: int, middle: int, stride: int) -> nn.Module:
+def split_conv(inputs: int, outputs: int, middle: int, stride: Stride) -> nn.Module:
     """A 1×3×3 convolution to `middle` channels, then a 3×1×1 one."""
+    time, space = stride
     return nn.Sequential(
-        Conv3d(inputs, middle, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False),
+        Conv3d(inputs, middle, (1, 3, 3), (1, space, space), (0, 1, 1), bias=False),
         nn.BatchNorm3d(middle),
         nn.ReLU(inplace=True),
-        Conv3d(middle, outputs, (3, 1, 1), (stride, 1, 1), (1, 0, 0), bias=False),
+        Conv3d(middle, outputs, (3, 1, 1), (time, 1, 1), (1, 0, 0), bias=False),
     )
 
 
@@ -51,19 +54,20 @@ def split_stem() -> nn.Sequential:
 class BasicBlock(nn.Module):
     """Two convolutions and a shortcut."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, conv: ConvMaker) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: Stride, conv: ConvMaker) -> None:
         super().__init__()
         middle = (inputs * outputs * 27) // (inputs * 9 + 3 * outputs)  # as many weights as the full conv
         self.conv1 = nn.Sequential(
             conv(inputs, outputs, middle, stride), nn.BatchNorm3d(outputs), nn.ReLU(inplace=True)
         )
         # torchvision computes `middle` once a block, from its inputs, and uses it for both convolutions.
-        self.conv2 = nn.Sequential(conv(outputs, outputs, middle, 1), nn.BatchNorm3d(outputs))
+        self.conv2 = nn.Sequential(conv(outputs, outputs, middle, (1, 1)), nn.BatchNorm3d(outputs))
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Sequential | None = None
-        if stride != 1 or inputs != outputs:
+        if stride != (1, 1) or inputs != outputs:
             self.downsample = nn.Sequential(
-                Conv3d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm3d(outputs)
+                Conv3d(inputs, outputs, 1, (stride[0], stride[1], stride[1]), bias=False),
+                nn.BatchNorm3d(outputs),
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,7 +84,7 @@ class VideoResNet(nn.Module):
         stem: frames → feature map.
         widths: channels of the stem's output and of the four stages.
         blocks: blocks in each stage.
-        strides: of each stage, in time, height and width alike.
+        strides: of each stage, in time and in height and width.
         conv: makes the convolutions of a block.
 
     Attributes:
@@ -92,7 +96,7 @@ class VideoResNet(nn.Module):
         stem: nn.Sequential,
         widths: tuple[int, ...],
         blocks: tuple[int, ...],
-        strides: tuple[int, ...],
+        strides: tuple[Stride, ...],
         conv: ConvMaker,
     ) -> None:
         super().__init__()
@@ -100,7 +104,7 @@ class VideoResNet(nn.Module):
         stages = []
         for inputs, outputs, count, stride in zip(widths, widths[1:], blocks, strides, strict=False):
             first = BasicBlock(inputs, outputs, stride, conv)
-            rest = [BasicBlock(outputs, outputs, 1, conv) for _ in range(count - 1)]
+            rest = [BasicBlock(outputs, outputs, (1, 1), conv) for _ in range(count - 1)]
             stages.append(nn.Sequential(first, *rest))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.channels = widths[-1]
@@ -128,22 +132,22 @@ def initialise(model: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+HALVING = ((1, 1), (2, 2), (2, 2), (2, 2))
+
+
 def r3d18() -> VideoResNet:
     """R3D-18: 33.2 M parameters, C = 512; 16×112² → 2×7×7, 8×112² → 1×7×7."""
     stem = full_stem(64, (3, 7, 7), (1, 2, 2))
-    return VideoResNet(stem, (64, 64, 128, 256, 512), (2, 2, 2, 2), (1, 2, 2, 2), full_conv)
+    return VideoResNet(stem, (64, 64, 128, 256, 512), (2, 2, 2, 2), HALVING, full_conv)
 
 
 def r2plus1d18() -> VideoResNet:
     """R(2+1)D-18: 31.3 M parameters, C = 512; 16×112² → 2×7×7."""
-    return VideoResNet(split_stem(), (64, 64, 128, 256, 512), (2, 2, 2, 2), (1, 2, 2, 2), split_conv)
+    return VideoResNet(split_stem(), (64, 64, 128, 256, 512), (2, 2, 2, 2), HALVING, split_conv)
 
 
 def tiny() -> VideoResNet:
-    """For CPUs: C = 256; 8×64² → 2×4×4, with four time steps after stage 2.
-
-    The stem leaves a 16×16 map: on a CPU, wide channels at low resolution cost less than thin ones at
-    high resolution.
-    """
-    stem = full_stem(32, (3, 7, 7), (1, 4, 4))
-    return VideoResNet(stem, (32, 32, 64, 128, 256), (1, 1, 1, 1), (1, 2, 2, 1), full_conv)
+    """For CPUs: 0.9 M parameters, C = 128; 8×64² → 2×4×4, with four time steps after stage 2."""
+    stem = full_stem(16, (3, 7, 7), (1, 2, 2))
+    strides = ((1, 1), (2, 2), (2, 2), (1, 2))
+    return VideoResNet(stem, (16, 16, 32, 64, 128), (1, 1, 1, 1), strides, full_conv)

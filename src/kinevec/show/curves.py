@@ -89,8 +89,8 @@ def line_chart(curve: Curve, styles: Mapping[str, str]) -> str:
     known_y = np.concatenate([series[name][keep] for name, keep in finite.items()])
     x_range, y_range = _range(known_x), _range(known_y)
     y_ticks = ticks(*y_range, 5)
-    y_range = (min(y_range[0], y_ticks[0]), max(y_range[1], y_ticks[-1]))
-    parts = [_axes(curve, ticks(*x_range, 6), y_ticks, x_range, y_range)]
+    y_range = (y_ticks[0], y_ticks[-1])
+    parts = [_axes(curve, ticks(*x_range, 7), y_ticks, x_range, y_range)]
     for name, values in series.items():
         across = _scale(x, x_range, LEFT, RIGHT)
         down = _scale(values, y_range, BOTTOM, TOP)

@@ -2,7 +2,7 @@
 "use strict";
 const files = JSON.parse(document.getElementById("videos").textContent);
 const urls = new Map();
-const visible = new Set();
+const visible = new Set(); // elements with data-video
 const button = document.getElementById("playing");
 let playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -14,32 +14,43 @@ function url(place) {
   return urls.get(place);
 }
 
-function update(video) {
-  if (!visible.has(video)) {
-    // Browsers hold only so many open videos; without its source this one shows its still picture again.
-    if (video.hasAttribute("src")) {
-      video.removeAttribute("src");
-      video.load();
-    }
+function open(tile) {
+  const video = document.createElement("video");
+  video.muted = video.loop = video.playsInline = true;
+  video.src = url(tile.dataset.video);
+  tile.append(video); // above the still picture
+  return video;
+}
+
+function close(video) {
+  // Browsers hold only so many open videos; this lets go of one at once.
+  video.removeAttribute("src");
+  video.load();
+  video.remove();
+}
+
+function update(tile) {
+  const video = tile.querySelector("video");
+  if (!visible.has(tile)) {
+    if (video) close(video);
   } else if (playing) {
-    if (!video.hasAttribute("src")) video.src = url(Number(video.dataset.video));
-    video.play().catch(() => {}); // refused, to save power say: the still picture stays
-  } else {
+    (video || open(tile)).play().catch(() => {}); // refused, to save power say: the still picture stays
+  } else if (video) {
     video.pause();
   }
 }
 
-function toggle(on) {
+function play(on) {
   playing = on;
   button.textContent = playing ? "Pause all videos" : "Play all videos";
   visible.forEach(update);
 }
 
 const watch = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    if (entry.isIntersecting) visible.add(entry.target);
-    else visible.delete(entry.target);
-    update(entry.target);
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) visible.add(target);
+    else visible.delete(target);
+    update(target);
   }
 }, { rootMargin: "60px" });
 
@@ -49,12 +60,9 @@ const measure = new ResizeObserver((entries) => {
 });
 
 if (button) {
-  document.querySelectorAll("video").forEach((video) => {
-    video.muted = true;
-    watch.observe(video);
-  });
+  document.querySelectorAll("[data-video]").forEach((tile) => watch.observe(tile));
   document.querySelectorAll(".strip").forEach((strip) => measure.observe(strip));
   button.hidden = false;
-  button.addEventListener("click", () => toggle(!playing));
-  toggle(playing);
+  button.addEventListener("click", () => play(!playing));
+  play(playing);
 }

@@ -9,7 +9,6 @@ import hashlib
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -89,18 +88,13 @@ def write_report(path: Path, report: Report) -> None:
         OutputError: the page cannot be written there.
     """
     content = _page(report).encode("utf-8", "replace")  # names of files may hold bytes that are no text
+    aside = path.with_name(f".{path.name[:50]}.{os.getpid()}")
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name[:50]}.", delete=False
-        ) as aside:
-            try:
-                aside.write(content)
-                aside.close()
-                os.chmod(aside.name, 0o644)  # temporary files start out private
-                os.replace(aside.name, path)
-            except BaseException:
-                os.unlink(aside.name)
-                raise
+        try:
+            aside.write_bytes(content)
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)  # there only if something failed
     except OSError as error:
         raise OutputError(f"{path}: the report cannot be written: {error.strerror or error}") from error
 
@@ -154,8 +148,8 @@ def _scores(report: Report, styles: Mapping[str, str]) -> str:
     names = dict.fromkeys(name for scores in report.scores.values() for name in scores)
     if not names:
         return (
-            "<p>These videos have no labels, so there is nothing to count and no score to give. The rows of nearest "
-            "neighbours below can be judged by eye: does what an encoder puts beside a video move like it?</p>"
+            '<p class="about">These videos have no labels, so there is nothing to count and no score to give. '
+            "The nearest neighbours can be judged by eye: does what an encoder puts beside a video move like it?</p>"
         )
     panels = "".join(_panel(name, report, styles) for name in names)
     return f'<div class="panels">{panels}</div>{_pairs("terms", _terms(names, report))}'
@@ -175,8 +169,8 @@ def _terms(names: Iterable[str], report: Report) -> dict[str, str]:
         )
     if report.chance:
         terms["Chance"] = (
-            "What guessing without looking would reach: the dashed line in the bars. A score of 3.0 × chance is "
-            "three times that; an encoder at 1.0 × chance knows nothing about the labels."
+            "What guessing without looking would reach: the upright line across the bars. A score of 3.0\u00a0× chance is "
+            "three times that; an encoder at 1.0\u00a0× chance knows nothing about the labels."
         )
     return terms
 
@@ -239,7 +233,7 @@ def _points(value: float) -> str:
 
 
 def _times(value: float, chance: float) -> str:
-    return f"{value / chance:.1f} ×" if math.isfinite(value) and chance > 0 else "–"
+    return f"{value / chance:.1f}\u00a0×" if math.isfinite(value) and chance > 0 else "–"
 
 
 def _rows(rows: Sequence[Row], styles: Mapping[str, str], videos: Videos) -> str:
@@ -257,8 +251,8 @@ def _rows(rows: Sequence[Row], styles: Mapping[str, str], videos: Videos) -> str
     )
     about += f"Each video loops up to {MAX_SECONDS:.0f} seconds at its real speed, small and without sound."
     return (
-        f'<p class="about">{about}</p><button type="button" id="playing" hidden></button>'
-        f'<div class="rows" style="--shape:{videos.shape:.3f}">'
+        f'<p class="about">{about}</p><div class="rows" style="--shape:{videos.shape:.3f}">'
+        '<button type="button" id="playing" hidden></button>'
         + "".join(_row(place, row, styles, videos) for place, row in enumerate(rows, 1))
         + "</div>"
     )
@@ -269,7 +263,7 @@ def _row(place: int, row: Row, styles: Mapping[str, str], videos: Videos) -> str
     strips = ""
     for encoder, found in row.neighbours.items():
         right = [row.label is not None and near.label == row.label for near in found]
-        count = f"<span>{sum(right)} of {len(found)} right</span>" if row.label is not None and found else ""
+        count = f" <span>{sum(right)} of {len(found)} right</span>" if row.label is not None and found else ""
         tiles = "".join(_near(videos, row, near) for near in found) or '<p class="empty">None.</p>'
         spoken = escape(f"nearest to {row.name} by {encoder}")
         strips += (

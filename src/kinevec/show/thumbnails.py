@@ -16,6 +16,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.codec.context import Flags
 from numpy.typing import NDArray
 
 from kinevec.data.decode import Clip, VideoInfo, probe, read_clip
@@ -24,13 +25,12 @@ from kinevec.errors import VideoError
 SHORT_SIDE = 112  # pixels
 LONG_SIDE = 224  # at most
 MAX_FPS = 16.0
-MAX_FRAMES = 48
-MAX_SECONDS = 4.0
-TICKS = 12_800  # per second in the file; every usual frame rate is close to a whole number of them
+MAX_SECONDS = 3.0
+TICKS = 90_000  # per second in the file, as in broadcast video
 
-# The rate cap holds three seconds of anything below some 14 KB; most videos stay far under it by their crf.
-ENCODER = {"preset": "medium", "crf": "28", "maxrate": "36k", "bufsize": "36k", "bf": "2"}
-POSTER_QUALITY = 65  # of JPEG
+# The rate cap keeps even a video of noise below 14 KB; most stay far under it by their crf.
+ENCODER = {"preset": "medium", "crf": "28", "maxrate": "24k", "bufsize": "24k", "bf": "2"}
+POSTER_QUALITY = 50  # of JPEG
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Videos:
     """The videos of a page: each file is decoded once, and stands in the page once.
 
     `element` shows a file as often as needed. The page holds `posters` in its style and `contents` in a script
-    block; report.js plays contents[i] in every `<video data-video="i">`.
+    block; report.js plays contents[i] in every element that says `data-video="i"` while that is on screen.
 
     Args:
         paths: of all files, in order of appearance; repetitions count once.
@@ -94,7 +94,7 @@ class Videos:
             return f'<div class="missing" role="img" aria-label="{escape(name)} cannot be shown: {reason}">{reason}</div>'
         place = self.places[path]
         spoken = escape(f"video {name}")
-        return f'<video class="v{place}" data-video="{place}" aria-label="{spoken}" muted loop playsinline></video>'
+        return f'<div class="moving v{place}" data-video="{place}" role="img" aria-label="{spoken}"></div>'
 
     def posters(self) -> str:
         """CSS rules that show each video's still picture until it plays, and where it cannot."""
@@ -128,18 +128,21 @@ def _size(info: VideoInfo) -> tuple[int, int]:
 def _numbers(info: VideoInfo) -> range:
     """Every so many frames of the middle few seconds."""
     step = max(1, math.ceil(info.fps / MAX_FPS - 1e-6))  # 48 fps is 3 × 16 in spite of rounded times
-    count = min(math.ceil(info.frames / step), MAX_FRAMES, max(1, math.ceil(MAX_SECONDS * info.fps / step)))
+    most = max(1, round(MAX_SECONDS * info.fps / step))
+    count = min(math.ceil(info.frames / step), most)
     start = (info.frames - 1 - (count - 1) * step) // 2
     return range(start, start + count * step, step)
 
 
 def _rest(info: VideoInfo, clip: Clip) -> float:
-    """Seconds that the last frame stays: until the source's frame that would be next, or as it is usual there."""
+    """Seconds that the last frame stays: until the source's frame that would be next, or as long as its others."""
     step = clip.numbers[1] - clip.numbers[0] if len(clip.numbers) > 1 else 1
     following = clip.numbers[-1] + step
     if following < info.frames:
-        return float(info.times[following] - clip.times[-1])
-    return step / info.fps if info.fps else 1.0
+        rest = float(info.times[following] - clip.times[-1])
+    else:
+        rest = step / info.fps if info.fps else 1.0
+    return min(rest, MAX_SECONDS)  # in a time-lapse it may be hours
 
 
 def _mp4(clip: Clip, rest: float) -> bytes:
@@ -149,11 +152,12 @@ def _mp4(clip: Clip, rest: float) -> bytes:
     ticks = np.round(np.append(0, ends) * TICKS).astype(np.int64)
     content = io.BytesIO()
     with av.open(content, "w", format="mp4") as container:
-        rate = Fraction(len(clip.frames) / float(ends[-1])).limit_denominator(1000)
+        rate = max(1, round(len(clip.frames) / ends[-1]))  # what the bit rate is shared out by
         stream = container.add_stream("libx264", rate=rate, options=ENCODER)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS)
         stream.codec_context.thread_count = 1  # the same bytes on every machine
+        stream.codec_context.flags |= Flags.frame_duration  # so that the last frame's counts
         for picture, start, end in zip(clip.frames, ticks, ticks[1:], strict=False):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base, frame.duration = int(start), Fraction(1, TICKS), int(end - start)

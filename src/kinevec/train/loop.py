@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,6 +23,7 @@ from kinevec.data.sampling import is_short
 from kinevec.data.source import Collection, FileSource, FrameStore, Progress, Source, write_rejected
 from kinevec.errors import DataError, Interrupted, OutputError, TrainingError
 from kinevec.methods.moco import Losses, Moco
+from kinevec.models import find_encoder
 from kinevec.models.conv import channels_last
 from kinevec.runtime import (
     Precision,
@@ -89,8 +90,9 @@ def pretrain(
     """
     if len(collection) < 2:
         raise DataError(f"pretraining tells videos apart and needs at least 2; found {len(collection)}")
-    _claim(folder, resume)
     device = pick_device(config.train.device)
+    find_encoder(config.model.name)  # a wrong name is refused before anything is written or decoded
+    _claim(folder, resume)
     cache = folder / "frames.raw"
     try:
         source, collection = _open_source(config, collection, cache, on_decode)
@@ -102,6 +104,8 @@ def pretrain(
             trainer.run(on_status, stopped)
     finally:
         cache.unlink(missing_ok=True)
+        with suppress(OSError):
+            folder.rmdir()  # only where it is still empty, because the work failed before it began
     return folder
 
 

@@ -1,0 +1,241 @@
+"""The linear probe: its optimum, its scores, and what it may and may not look at."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kinevec.evaluate import classify
+from kinevec.evaluate.classify import PENALTIES, fit, linear_probe
+from reference import evaluate as reference
+
+Clips = NDArray[np.float32]
+WEAKEST, WEAK, MIDDLE, STRONGEST = PENALTIES
+
+
+def blobs(
+    videos: int, classes: int, spread: float, seed: int, clips: int = 2, dim: int = 6
+) -> tuple[Clips, list[str]]:
+    """(V, M, C) clips about one direction per class, of any length, and labels."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(classes, dim))
+    y = np.arange(videos) % classes
+    x = centres[y][:, None] + spread * rng.normal(size=(videos, clips, dim))
+    return (x * rng.uniform(0.5, 2, (videos, clips, 1))).astype(np.float32), [f"class {i}" for i in y]
+
+
+def record_fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, float]]:
+    """(x, penalty) of every call of `fit` from now on."""
+    calls: list[tuple[Tensor, float]] = []
+
+    def recorded(x: Tensor, y: Tensor, classes: int, penalty: float) -> Tensor:
+        calls.append((x.clone(), penalty))
+        return fit(x, y, classes, penalty)
+
+    monkeypatch.setattr(classify, "fit", recorded)
+    return calls
+
+
+@pytest.mark.parametrize("penalty", [1e-3, 1e-2, 0.3])
+@pytest.mark.parametrize("offset", [0.0, 5.0])
+def test_fit_reaches_the_optimum_of_its_objective(penalty: float, offset: float) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(offset, 1, (30, 2, 4)), rng.integers(0, 3, 30)
+    weights = fit(torch.tensor(x), torch.tensor(y), 3, penalty)
+    assert weights.shape == (5, 3)
+    assert weights.dtype == torch.float64
+    assert not weights.requires_grad
+    gradient = reference.objective_gradient(weights.numpy(), x, y.tolist(), penalty)
+    start = reference.objective_gradient(np.zeros((5, 3)), x, y.tolist(), penalty)
+    assert np.abs(start).max() > 0.1
+    assert np.abs(gradient).max() < 1e-4
+
+
+def test_a_penalty_means_the_same_for_features_of_any_scale_and_place() -> None:
+    x, labels = blobs(40, 4, 0.8, 0)
+    y, x = torch.tensor([int(label[-1]) for label in labels]), x.astype(np.float64)
+    for moved in (1e-3 * x, 1 + 1e-3 * x, 50 * x):
+        scores, other = (
+            reference.logits(fit(torch.from_numpy(clips), y, 4, 1e-2).numpy(), clips) for clips in (x, moved)
+        )
+        np.testing.assert_allclose(scores, other, atol=1e-3)
+        assert np.abs(scores).max() > 1
+
+
+def test_a_stronger_penalty_gives_smaller_weights() -> None:
+    x, labels = blobs(40, 4, 0.3, 0)
+    y = torch.tensor([int(label[-1]) for label in labels])
+    sizes = [float(fit(torch.from_numpy(x), y, 4, p)[:-1].norm()) for p in PENALTIES]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_separable_classes_are_told_apart_without_error() -> None:
+    train, test = blobs(40, 4, 0.1, 0), blobs(20, 4, 0.1, 1)
+    probe = linear_probe(*train, *test)
+    assert (probe.top1, probe.top5, probe.per_class) == (100, 100, 100)
+    assert probe.predicted == test[1]
+    assert probe.penalty in PENALTIES
+
+
+def test_shuffled_labels_stay_near_chance() -> None:
+    (train, labels), (test, test_labels) = blobs(120, 4, 0.3, 0), blobs(400, 4, 0.3, 1)
+    rng = np.random.default_rng(2)
+    probe = linear_probe(train, list(rng.permutation(labels)), test, list(rng.permutation(test_labels)))
+    assert 17 < probe.top1 < 33  # 25 ± 3.7 standard deviations
+
+
+def test_the_length_of_features_does_not_matter() -> None:
+    (train, labels), (test, test_labels) = blobs(24, 3, 0.5, 0), blobs(12, 3, 0.5, 1)
+    rng = np.random.default_rng(3)
+    scaled = (test * rng.uniform(0.1, 9, (12, 2, 1))).astype(np.float32)
+    assert linear_probe(train, labels, test, test_labels) == linear_probe(train, labels, scaled, test_labels)
+
+
+def test_test_videos_are_only_scored() -> None:
+    """What is predicted for some test videos does not depend on the others, nor on any of their labels."""
+    (train, labels), (test, test_labels) = blobs(40, 4, 0.8, 0), blobs(30, 4, 0.8, 1)
+    one = linear_probe(train, labels, test, test_labels)
+    changed = test.copy()
+    changed[15:] = -3 * changed[15:][::-1]
+    other = linear_probe(train, labels, changed, test_labels[::-1])
+    assert one.penalty == other.penalty
+    assert one.predicted[:15] == other.predicted[:15]
+    assert one.predicted[15:] != other.predicted[15:]
+
+
+def test_the_penalty_is_chosen_on_held_out_groups_and_the_final_fit_sees_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train, labels = blobs(40, 4, 0.5, 0)
+    groups = [f"person {i // 4}" for i in range(40)]  # ten
+    calls = record_fits(monkeypatch)
+    probe = linear_probe(train, labels, train[:5], labels[:5], groups=groups)
+    assert [penalty for _, penalty in calls] == [*PENALTIES, probe.penalty]
+    unit = np.stack([reference.unit(video) for video in train.astype(float)])
+    seen = []
+    for x, _ in calls:
+        places = [int(np.abs(unit - video.numpy()).max((1, 2)).argmin()) for video in x]
+        seen.append({groups[place] for place in places})
+        assert sorted(places) == [
+            i for i in range(40) if groups[i] in seen[-1]
+        ]  # whole groups, each video once
+    assert seen[0] == seen[1] == seen[2] == seen[3]
+    assert len(seen[0]) == 8  # a quarter of ten, to even, held out
+    assert len(seen[-1]) == 10
+
+
+def test_without_groups_a_quarter_of_each_label_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, labels = blobs(24, 3, 0.5, 0, clips=1, dim=4)
+    for groups in (None, [None] * 24, ["one"] * 24):
+        calls = record_fits(monkeypatch)
+        linear_probe(train, labels, train[:3], labels[:3], groups=groups)
+        unit = reference.unit(train[:, 0].astype(float))
+        places = [int(np.abs(unit - video[0].numpy()).max(1).argmin()) for video in calls[0][0]]
+        assert len(set(places)) == len(places) == 18
+        assert [sum(labels[i] == label for i in places) for label in sorted(set(labels))] == [6, 6, 6]
+        monkeypatch.undo()
+
+
+def test_one_of_two_groups_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, labels = blobs(24, 3, 0.5, 0)
+    calls = record_fits(monkeypatch)
+    linear_probe(train, labels, train[:3], labels[:3], groups=["one"] * 10 + ["other"] * 14)
+    assert [len(x) for x, _ in calls[:4]] in ([10] * 4, [14] * 4)
+
+
+@pytest.mark.parametrize("groups", [None, [f"person {i // 2}" for i in range(24)]])
+def test_the_held_out_part_comes_from_the_seed(
+    groups: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, labels = blobs(24, 3, 0.5, 0)
+    calls = record_fits(monkeypatch)
+    for seed in (0, 0, 1):
+        linear_probe(train, labels, train[:3], labels[:3], groups=groups, seed=seed)
+    first, again, other = calls[0][0], calls[5][0], calls[10][0]
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_penalty_is_judged_on_the_held_out_part_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, labels = blobs(
+        48, 3, 2.0, 0, dim=30
+    )  # few noisy videos of many numbers: what fits best does not last
+    calls = record_fits(monkeypatch)
+    chosen = linear_probe(train, labels, train[:3], labels[:3]).penalty
+    unit = np.stack([reference.unit(video) for video in train.astype(float)])
+    truth = np.array([int(label[-1]) for label in labels])
+    fitted = [int(np.abs(unit - video.numpy()).max((1, 2)).argmin()) for video in calls[0][0]]
+    held = sorted(set(range(48)) - set(fitted))
+
+    def best(part: list[int]) -> float:
+        accuracy = {}
+        for penalty in PENALTIES:
+            weights = fit(calls[0][0], torch.from_numpy(truth[fitted]), 3, penalty).numpy()
+            predicted = reference.video_scores(weights, train[part].astype(float)).argmax(1)
+            accuracy[penalty] = (predicted == truth[part]).mean()
+        return max(p for p in PENALTIES if accuracy[p] == max(accuracy.values()))
+
+    assert best(fitted) != best(held)
+    assert chosen == best(held)
+
+
+@pytest.mark.parametrize(
+    ("good", "chosen"), [({WEAK}, WEAK), ({WEAKEST, MIDDLE}, MIDDLE), (set(PENALTIES), STRONGEST)]
+)
+def test_the_best_penalty_on_held_out_videos_is_chosen_and_the_strongest_of_equals(
+    good: set[float], chosen: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, labels = blobs(24, 3, 0.05, 0)
+
+    def made_up(x: Tensor, y: Tensor, classes: int, penalty: float) -> Tensor:
+        return fit(x, y, classes, MIDDLE) if penalty in good else torch.zeros(x.shape[2] + 1, classes)
+
+    monkeypatch.setattr(classify, "fit", lambda *arguments: made_up(*arguments).double())
+    assert linear_probe(train, labels, train[:3], labels[:3]).penalty == chosen
+
+
+def test_one_video_a_label_leaves_nothing_to_hold_out() -> None:
+    train, labels = blobs(3, 3, 0.1, 0)
+    assert linear_probe(train, labels, train, labels).penalty == MIDDLE
+
+
+def test_scores_are_averaged_over_clips_and_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    classes = 8
+    weights = 4 * rng.normal(size=(5, classes))
+    monkeypatch.setattr(classify, "fit", lambda *arguments: torch.tensor(weights))
+    train = rng.normal(size=(classes, 1, 4)).astype(np.float32)
+    test = rng.normal(size=(60, 3, 4)).astype(np.float32)
+    labels = [f"{i}" for i in range(classes)]
+    scores = reference.video_scores(weights, test.astype(float))
+    ranked = [sorted(range(classes), key=lambda c: -row[c]) for row in scores]
+    truth = np.array([rank[rng.choice([0, 2, 4, 5, 7])] for rank in ranked])
+    probe = linear_probe(train, labels, test, [labels[i] for i in truth])
+    assert probe.predicted == [labels[rank[0]] for rank in ranked]
+    right = np.array([rank[0] == label for rank, label in zip(ranked, truth, strict=True)])
+    five = [label in rank[:5] for rank, label in zip(ranked, truth, strict=True)]
+    each = [right[truth == c].mean() for c in set(truth.tolist())]
+    assert probe.top1 == pytest.approx(100 * right.mean())
+    assert probe.top5 == pytest.approx(100 * np.mean(five))
+    assert probe.per_class == pytest.approx(100 * np.mean(each))
+    assert abs(probe.top1 - probe.per_class) > 1
+    # Averages of softmax scores and of logits disagree on some videos; the protocol has the former.
+    unit = np.stack([reference.unit(video) for video in test.astype(float)])
+    logits = reference.logits(weights, unit).mean(1).argmax(1)
+    assert [labels[i] for i in logits] != probe.predicted
+
+
+def test_labels_that_train_lacks_are_never_right() -> None:
+    (train, labels), (test, known) = blobs(30, 3, 0.05, 0), blobs(12, 3, 0.05, 1)
+    changed = [label if i < 6 else "new" for i, label in enumerate(known)]
+    probe = linear_probe(train, labels, test, changed)
+    assert probe.top1 == probe.top5 == 50
+    assert probe.per_class == pytest.approx(75)  # three classes at 100 %, one at 0
+    assert set(probe.predicted) <= set(labels)
+
+
+def test_each_label_that_train_lacks_is_a_class_of_its_own() -> None:
+    (train, labels), (test, known) = blobs(30, 3, 0.05, 0), blobs(12, 3, 0.05, 1)
+    changed = [label if i < 6 else f"new {i % 3}" for i, label in enumerate(known)]
+    assert linear_probe(train, labels, test, changed).per_class == pytest.approx(50)

@@ -1,0 +1,179 @@
+"""A run judged from files to JSON, and what guessing would reach."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from faults import numbered_video
+from kinevec.config import Clip, Config, Model, Train
+from kinevec.data.records import Record
+from kinevec.data.source import Collection, open_videos
+from kinevec.errors import DataError, InputError
+from kinevec.evaluate import evaluation
+from kinevec.evaluate.classify import linear_probe
+from kinevec.evaluate.features import Features
+from kinevec.models import build_encoder
+from kinevec.train.checkpoint import save_encoder, untrained_encoder
+from reference import evaluate as reference
+
+CONFIG = Config(
+    clip=Clip(frames=4, stride=1, size=32),
+    model=Model("tiny"),
+    train=Train(device="cpu", precision="fp32", seed=3),
+)
+CHANNELS = build_encoder("tiny").channels
+SCORES = ["R@1", "R@5", "R@10", "R@20", "R@50", "linear top-1", "linear top-5", "linear per class"]
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    """Twelve videos of three labels, made at different sizes and lengths; a third is test."""
+    folder = tmp_path_factory.mktemp("videos")
+    records = []
+    for i in range(12):
+        size = 48 + 16 * (i % 3)
+        path = numbered_video(folder / f"{i:02}.mp4", 5 + i % 4, (size, 48))
+        records.append(
+            Record(path, path.name, "abc"[i % 3], f"group {i // 2}", "test" if i >= 8 else "train")
+        )
+    return open_videos(records)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose encoder differs from the untrained one."""
+    folder = tmp_path_factory.mktemp("run")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        save_encoder(folder, build_encoder("tiny"), CONFIG, step=17)
+    return folder
+
+
+def relabelled(collection: Collection, **changes: object) -> Collection:
+    records = tuple(replace(record, **changes) for record in collection.records)  # type: ignore[arg-type]
+    return Collection(records, collection.infos, collection.rejected)
+
+
+def test_scores_are_those_of_the_features_and_go_to_json(
+    collection: Collection, run: Path, tmp_path: Path
+) -> None:
+    progress: list[tuple[int, int]] = []
+    result = evaluation.evaluate(run, collection, clips=2, progress=lambda *at: progress.append(at))
+    assert progress[-1] == (12, 12)
+    assert list(result.scores) == list(result.features) == ["trained", "untrained"]
+    for name, features in result.features.items():
+        assert features.clips.shape == (12, 2, CHANNELS)
+        assert list(result.scores[name]) == SCORES
+        videos, labels = features.clips.astype(float).mean(1), [r.label or "" for r in collection.records]
+        ranks = reference.ranking(videos[8:], videos[:8])
+        for k in (1, 5, 10):
+            expected = reference.recall(ranks, labels[8:], labels[:8], k)
+            assert result.scores[name][f"R@{k}"] == pytest.approx(expected)
+        groups = [f"group {i // 2}" for i in range(8)]
+        probe = linear_probe(features.clips[:8], labels[:8], features.clips[8:], labels[8:], groups=groups)
+        assert result.scores[name]["linear top-1"] == probe.top1
+        assert result.scores[name]["linear top-5"] == probe.top5
+        assert result.scores[name]["linear per class"] == probe.per_class
+    path = tmp_path / "eval.json"
+    result.write(path)
+    content = json.loads(path.read_text("utf-8"))
+    assert content["scores"] == result.scores
+    assert content["chance"] == result.chance
+    assert set(result.chance) == set(SCORES)
+    assert content["data"] == {"train": 8, "test": 4, "classes": 3, "rejected": 0}
+    assert content["protocol"]["clips"] == 2
+    assert "held-out train" in content["protocol"]["selected_on"]
+    assert content["run"] == {"folder": str(run), "encoder": "tiny", "method": "moco", "step": 17, "seed": 3}
+    assert content["provenance"]["torch"] == torch.__version__
+
+
+def test_the_untrained_encoder_is_the_one_the_run_began_with(collection: Collection, tmp_path: Path) -> None:
+    save_encoder(tmp_path, untrained_encoder(CONFIG), CONFIG, step=0)
+    result = evaluation.evaluate(tmp_path, collection, clips=1)
+    trained, untrained = result.features.values()
+    np.testing.assert_array_equal(trained.clips, untrained.clips)
+    assert result.scores["trained"] == result.scores["untrained"]
+
+
+def test_the_untrained_encoder_can_be_left_out(collection: Collection, run: Path) -> None:
+    assert list(evaluation.evaluate(run, collection, clips=1, untrained=False).scores) == ["trained"]
+
+
+def test_videos_without_labels_give_features_and_no_scores(
+    collection: Collection, run: Path, tmp_path: Path
+) -> None:
+    result = evaluation.evaluate(run, relabelled(collection, label=None), clips=1)
+    assert (result.scores, result.chance) == ({}, {})
+    assert result.features["trained"].clips.shape == (12, 1, CHANNELS)
+    result.write(tmp_path / "eval.json")
+    assert json.loads((tmp_path / "eval.json").read_text())["data"]["classes"] == 0
+
+
+def test_only_labelled_videos_are_scored(collection: Collection, run: Path) -> None:
+    records = tuple(
+        replace(record, label=None) if i in (0, 5, 8) else record
+        for i, record in enumerate(collection.records)
+    )
+    part = Collection(records, collection.infos, ())
+    fewer = evaluation.evaluate(run, part, clips=1, untrained=False)
+    alone = evaluation.evaluate(run, part.only(lambda r: bool(r.label)), clips=1, untrained=False)
+    assert fewer.scores == alone.scores
+    assert fewer.chance == alone.chance
+    assert fewer.facts["data"]["train"] == 8
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_an_empty_split_is_named(split: str, collection: Collection, run: Path) -> None:
+    other = "test" if split == "train" else "train"
+    with pytest.raises(DataError, match=f"no video belongs to the {split} split"):
+        evaluation.evaluate(run, relabelled(collection, split=other), clips=1)
+
+
+def test_labels_on_one_side_only_cannot_be_scored(collection: Collection, run: Path) -> None:
+    records = tuple(replace(r, label=None) if r.split == "test" else r for r in collection.records)
+    with pytest.raises(DataError, match="both splits need labelled videos"):
+        evaluation.evaluate(run, Collection(records, collection.infos, ()), clips=1, untrained=False)
+
+
+def test_a_folder_that_is_no_run(collection: Collection, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is it the folder of a run"):
+        evaluation.evaluate(tmp_path, collection)
+
+
+def labelled(train: str, test: str) -> Features:
+    """Videos without features; one letter is one video's label."""
+    records = [Record(Path("x"), f"{i}", label, split="train") for i, label in enumerate(train)]
+    records += [Record(Path("x"), f"test {i}", label, split="test") for i, label in enumerate(test)]
+    clips = np.zeros((len(records), 1, 1), np.float32)
+    return Features(clips, Collection(tuple(records), (None,) * len(records), ()))  # type: ignore[arg-type]
+
+
+def test_chance_of_the_probe_and_of_one_neighbour_in_closed_form() -> None:
+    found = evaluation.chance(labelled("aaabbc" * 2, "abcc"))
+    assert found["R@1"] == pytest.approx(100 * (6 + 4 + 2 + 2) / 12 / 4)
+    assert found["R@20"] == found["R@50"] == 100  # the whole of train
+    assert found["linear top-1"] == found["linear per class"] == pytest.approx(100 / 3)
+    assert found["linear top-5"] == 100
+
+
+@pytest.mark.parametrize(("train", "test"), [("aaaaabbbccdefgh", "aabcdh"), ("aabbcdefgg", "aaaaxyz")])
+def test_chance_is_what_guessing_reaches(train: str, test: str) -> None:
+    rng = np.random.default_rng(0)
+    rounds = 4000
+    classes = sorted(set(train))
+    hits = dict.fromkeys(SCORES, 0.0)
+    for _ in range(rounds):
+        for label in test:
+            drawn = [train[i] for i in rng.permutation(len(train))]
+            for k in (1, 5, 10, 20, 50):
+                hits[f"R@{k}"] += (label in drawn[:k]) / len(test)
+            ranked = [classes[i] for i in rng.permutation(len(classes))]
+            hits["linear top-1"] += (label == ranked[0]) / len(test)
+            hits["linear top-5"] += (label in ranked[:5]) / len(test)
+            hits["linear per class"] += (label == ranked[0]) / test.count(label) / len(set(test))
+    found = evaluation.chance(labelled(train, test))
+    assert found == pytest.approx({name: 100 * value / rounds for name, value in hits.items()}, abs=1.2)

@@ -1,0 +1,187 @@
+"""Features come from exactly the frames of the protocol, of every video that decodes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from faults import numbered_video, read_number
+from kinevec.config import Clip, Config, Train, Views
+from kinevec.data.decode import read_clip
+from kinevec.data.records import Record
+from kinevec.data.sampling import even_clips
+from kinevec.data.source import Collection, Rejected, open_videos
+from kinevec.errors import DataError
+from kinevec.evaluate.features import Features, extract
+from kinevec.models import build_encoder
+
+SIZE = 40
+VIEWS = Views(mean=(0.2, 0.3, 0.4), std=(0.5, 0.6, 0.7))
+CONFIG = Config(
+    clip=Clip(frames=3, stride=4, size=SIZE), views=VIEWS, train=Train(device="cpu", precision="fp32")
+)
+
+
+class Seeing(nn.Module):
+    """Says everything of what it is given: every value is a channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[tuple[int, ...]] = []
+        self.trained: list[bool] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.batches.append(tuple(x.shape))
+        self.trained.append(self.training)
+        assert not torch.is_grad_enabled()
+        return x.flatten(1)[:, :, None, None, None]
+
+
+def shown(clip: NDArray[np.float32]) -> list[int]:
+    """The numbers on the frames that `Seeing` was given as one clip."""
+    frames = clip.reshape(3, CONFIG.clip.frames, SIZE, SIZE).transpose(1, 2, 3, 0)
+    return [read_number(frame) for frame in 255 * (frames * VIEWS.std + VIEWS.mean)]
+
+
+def videos(folder: Path, lengths: dict[str, int], size: tuple[int, int] = (80, 80)) -> Collection:
+    paths = [numbered_video(folder / f"{name}.mp4", frames, size) for name, frames in lengths.items()]
+    return open_videos([Record(path, path.name, label=path.stem[0]) for path in paths])
+
+
+def test_an_encoder_sees_the_clips_of_the_protocol_whole_and_upright(tmp_path: Path) -> None:
+    lengths = {"a1": 30, "a2": 9, "b1": 5, "b2": 1}  # much longer than a clip, just as long, shorter, a still
+    encoder = Seeing()
+    found = extract({"seeing": encoder}, CONFIG, videos(tmp_path, lengths), clips=4)["seeing"]
+    assert found.clips.shape == (4, 4, 3 * 3 * SIZE * SIZE)
+    assert found.clips.dtype == np.float32
+    expected = {
+        "a1": [[0, 4, 8], [7, 11, 15], [14, 18, 22], [21, 25, 29]],
+        "a2": [[0, 4, 8]] * 4,
+        "b1": [[0, 4, 3]] * 4,
+        "b2": [[0, 0, 0]] * 4,
+    }
+    for (name, frames), clips in zip(lengths.items(), found.clips, strict=True):
+        assert [shown(clip) for clip in clips] == expected[name] == even_clips(frames, CONFIG.clip, 4)
+    assert encoder.batches == [(4, 3, 3, SIZE, SIZE)] * 4
+
+
+def test_the_central_square_is_seen(tmp_path: Path) -> None:
+    wide = videos(tmp_path, {"a": 9}, size=(160, 80))
+    clips = extract({"seeing": Seeing()}, CONFIG, wide, clips=1)["seeing"].clips[0]
+    frames = clips[0].reshape(3, 3, SIZE, SIZE).transpose(1, 2, 3, 0) * VIEWS.std + VIEWS.mean
+    source = read_clip(wide.infos[0].path, [0, 4, 8]).frames[:, :, 40:120].astype(float) / 255
+    halved = source.reshape(3, SIZE, 2, SIZE, 2, 3).mean((2, 4))
+    assert (
+        np.abs(frames - halved).mean() < 0.02
+    )  # antialiasing reaches a little further than the mean of 4 pixels
+    assert np.abs(frames[:, :, ::-1] - halved).mean() > 0.1
+
+
+def test_ten_clips_a_video_unless_told_otherwise(tmp_path: Path) -> None:
+    found = extract({"seeing": Seeing()}, CONFIG, videos(tmp_path, {"a": 12}))["seeing"]
+    assert found.clips.shape[:2] == (1, 10)
+
+
+def test_several_encoders_in_one_pass_are_as_each_alone_and_do_not_train(tmp_path: Path) -> None:
+    collection = videos(tmp_path, {"a": 12, "b": 20})
+    encoders = {"one": build_encoder("tiny"), "other": build_encoder("tiny")}
+    before = {name: {k: v.clone() for k, v in e.state_dict().items()} for name, e in encoders.items()}
+    together = extract(encoders, CONFIG, collection, clips=2)
+    for name, encoder in encoders.items():
+        assert together[name].clips.shape == (2, 2, encoder.channels)
+        alone = extract({name: encoder}, CONFIG, collection, clips=2)[name]
+        np.testing.assert_array_equal(alone.clips, together[name].clips)
+        assert all(torch.equal(v, before[name][k]) for k, v in encoder.state_dict().items())
+        assert not any(module.training for module in encoder.modules())
+    assert np.abs(together["one"].clips - together["other"].clips).max() > 0.01
+    seeing = Seeing()
+    extract({"tiny": encoders["one"], "seeing": seeing}, CONFIG, collection, clips=2)
+    assert seeing.trained == [False, False]
+
+
+def test_features_are_the_pooled_encoder_output(tmp_path: Path) -> None:
+    collection = videos(tmp_path, {"a": 12})
+    inputs: list[Tensor] = []
+    encoder = build_encoder("tiny")
+    encoder.register_forward_pre_hook(lambda _, given: inputs.append(given[0].clone()))
+    found = extract({"tiny": encoder}, CONFIG, collection, clips=2)["tiny"]
+    with torch.no_grad():
+        maps = encoder(inputs[0]).double().numpy()
+    np.testing.assert_allclose(found.clips[0], maps.reshape(2, encoder.channels, -1).mean(2), atol=1e-5)
+
+
+def test_bf16_features_are_close_to_exact_ones_in_float32(tmp_path: Path) -> None:
+    collection = videos(tmp_path, {"a": 12})
+    encoder = build_encoder("tiny")
+    exact = extract({"tiny": encoder}, CONFIG, collection, clips=2)["tiny"].clips
+    rough = Config(clip=CONFIG.clip, views=VIEWS, train=Train(device="cpu", precision="bf16"))
+    got = extract({"tiny": encoder}, rough, collection, clips=2)["tiny"].clips
+    assert got.dtype == np.float32
+    assert 0 < np.linalg.norm(got - exact) / np.linalg.norm(exact) < 0.05
+
+
+def test_videos_that_do_not_decode_are_left_out_and_listed(tmp_path: Path) -> None:
+    collection = videos(tmp_path, {"a1": 12, "a2": 12, "b1": 12, "b2": 12})
+    (tmp_path / "a2.mp4").write_bytes(b"")  # damaged after it was probed
+    (tmp_path / "b1.mp4").unlink()
+    collection = Collection(collection.records, collection.infos, (Rejected("zero.mp4", "known before"),))
+    progress: list[tuple[int, int]] = []
+    found = extract(
+        {"one": Seeing(), "other": Seeing()},
+        CONFIG,
+        collection,
+        clips=2,
+        progress=lambda *at: progress.append(at),
+    )
+    for features in found.values():
+        assert [record.name for record in features.collection.records] == ["a1.mp4", "b2.mp4"]
+        assert [info.path.name for info in features.collection.infos] == ["a1.mp4", "b2.mp4"]
+        assert [item.name for item in features.collection.rejected] == ["zero.mp4", "a2.mp4", "b1.mp4"]
+        assert all(item.reason for item in features.collection.rejected)
+        assert len(features.clips) == 2
+    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_no_video_at_all_is_an_error_that_tells_of_the_first(tmp_path: Path) -> None:
+    collection = videos(tmp_path, {"a": 12, "b": 12})
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "b.mp4").write_text("text")
+    collection = Collection(collection.records, collection.infos, (Rejected("zero.mp4", "known before"),))
+    first = extract_reason(collection.only(lambda record: record.name == "a.mp4"))
+    second = extract_reason(collection.only(lambda record: record.name == "b.mp4"))
+    assert first != second
+    with pytest.raises(DataError, match=r"^none of 2 videos decodes; the first, a.mp4: ") as caught:
+        extract({"seeing": Seeing()}, CONFIG, collection)
+    assert str(caught.value).endswith(first)
+
+
+def extract_reason(collection: Collection) -> str:
+    """Why the only video of a collection does not decode."""
+    with pytest.raises(DataError) as caught:
+        extract({"seeing": Seeing()}, CONFIG, collection)
+    return str(caught.value).partition(": ")[2]
+
+
+def made_up() -> Features:
+    """Three videos with the features 0, 1, 2, ... in order."""
+    clips = np.arange(3 * 2 * 2, dtype=np.float32).reshape(3, 2, 2)
+    records = (
+        Record(Path("x"), "x", label="b", split="test"),
+        Record(Path("y"), "y", split="train"),
+        Record(Path("z"), "z", label="a", split="test"),
+    )
+    return Features(clips, Collection(records, (None,) * 3, ()))  # type: ignore[arg-type]
+
+
+def test_video_features_are_means_over_clips_and_parts_keep_them_with_their_records() -> None:
+    features = made_up()
+    np.testing.assert_array_equal(features.videos, [[1, 2], [5, 6], [9, 10]])
+    assert features.labels == ["b", "", "a"]
+    test = features.split("test")
+    np.testing.assert_array_equal(test.videos, [[1, 2], [9, 10]])
+    assert test.labels == ["b", "a"]
+    assert len(features.split("val").collection) == 0
+    np.testing.assert_array_equal(features.only(lambda record: record.name == "y").clips, features.clips[1:2])

@@ -1,0 +1,120 @@
+"""Imports run one way, in the order of the rooms (DESIGN): nothing imports what comes after it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "kinevec"
+
+# What is imported belongs to the entry with the longest name that it begins with.
+ORDER = (
+    "errors",
+    "config",
+    "presets",
+    "data",
+    "motion",
+    "views",
+    "data.loader",  # makes the views, since that happens in its workers
+    "models",
+    "runtime",  # knows of the convolutions, whose routes it sets
+    "methods",
+    "train",
+    "evaluate",
+    "search",
+    "show",
+    "tasks",
+    "demo",
+    "cli",
+    "__main__",
+)
+
+
+def place(name: str) -> int | None:
+    """Place in the order of a module, or of a name in one, such as `data.files`; None where it is in no room."""
+    covering = [entry for entry in ORDER if f"{name}.".startswith(f"{entry}.")]
+    return ORDER.index(max(covering, key=len)) if covering else None
+
+
+def imports(source: str) -> list[tuple[int, str]]:
+    """(line, name) of everything imported from kinevec, wherever the import stands; relative ones keep their dots."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = f"{'.' * node.level}{node.module or ''}"
+            names += [(node.lineno, f"{start}.{alias.name}") for alias in node.names]
+    return [
+        (line, name.removeprefix("kinevec."))
+        for line, name in names
+        if name == "kinevec" or name.startswith(("kinevec.", "."))
+    ]
+
+
+def violations(package: Path) -> list[str]:
+    """What breaks the order in a package that is laid out as kinevec is."""
+    wrong = []
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
+        module = ".".join(part for part in parts if part != "__init__")
+        mine = place(module)
+        if module and mine is None:
+            wrong.append(f"{module} stands in no room")
+        for line, name in imports(path.read_text("utf-8")):
+            theirs = place(name)
+            if not module:
+                wrong.append(f"__init__:{line} imports {name}; the package itself imports nothing")
+            elif theirs is None:
+                wrong.append(f"{module}:{line} imports {name}, which stands in no room")
+            elif mine is not None and theirs > mine:
+                wrong.append(f"{module}:{line} imports {name}, which comes later")
+    return wrong
+
+
+def test_nothing_imports_what_comes_after_it() -> None:
+    assert violations(PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "wrong"),
+    [
+        ("data/files.py", "from kinevec.errors import DataError", ""),
+        ("data/files.py", "from kinevec.data.records import Record", ""),
+        ("data/files.py", "import kinevec.models", "data.files:1 imports models, which comes later"),
+        ("data/files.py", "def f():\n    from kinevec import tasks", "data.files:2 imports tasks, which"),
+        ("data/files.py", "from kinevec.data import loader", "data.files:1 imports data.loader, which"),
+        (
+            "data/files.py",
+            "from kinevec.data.loader import Batch",
+            "data.files:1 imports data.loader.Batch, which",
+        ),
+        ("data/loader.py", "from kinevec.views.pipeline import View", ""),
+        (
+            "data/source.py",
+            "from kinevec.views.pipeline import View",
+            "data.source:1 imports views.pipeline.View,",
+        ),
+        (
+            "models/__init__.py",
+            "from kinevec.methods import x",
+            "models:1 imports methods.x, which comes later",
+        ),
+        ("models/__init__.py", "import numpy\nimport kinevecs", ""),
+        ("train/loop.py", "from ..data import x", "train.loop:1 imports ..data.x, which stands in no room"),
+        ("train/loop.py", "from kinevec import version", "train.loop:1 imports version, which stands in no"),
+        ("train/loop.py", "import kinevec", "train.loop:1 imports kinevec, which stands in no room"),
+        ("utils.py", "", "utils stands in no room"),
+        (
+            "__init__.py",
+            "from kinevec.tasks import pretrain",
+            "__init__:1 imports tasks.pretrain; the package",
+        ),
+    ],
+)
+def test_breaches_are_found(path: str, source: str, wrong: str, tmp_path: Path) -> None:
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_text(source)
+    found = violations(tmp_path)
+    assert len(found) == bool(wrong)
+    assert "".join(found).startswith(wrong)
