@@ -3,7 +3,7 @@
     python benchmarks/baseline.py moco FOLDER results/NAME.json [--seeds 0 1 2] [--set section.key=value ...]
 
 Training sees the train split without labels; the test split is scored once, at the last epoch. Seeds that
-the result file already holds, made with the same configuration, are kept: an interrupted run can go on.
+the result file already holds, made with the same data, configuration and commit, are kept.
 """
 
 import argparse
@@ -41,14 +41,19 @@ def main() -> None:
     result = {"data": arguments.data.name, "preset": arguments.preset, "config": settings, "seeds": {}}
     if arguments.result.exists():
         old = json.loads(arguments.result.read_text("utf-8"))
-        if json.dumps(old["config"]) == json.dumps(settings):  # tuples and lists are one in JSON
-            result["seeds"] = old["seeds"]
+        commits = {seed["provenance"]["commit"] for seed in old["seeds"].values()}
+        same = json.dumps([old["data"], old["config"]]) == json.dumps([result["data"], settings])
+        if not same or commits != {provenance()["commit"]}:
+            raise SystemExit(
+                f"{arguments.result} was made with other data, settings or code: move it away first"
+            )
+        result["seeds"] = old["seeds"]
+    arguments.result.parent.mkdir(parents=True, exist_ok=True)
     for seed in arguments.seeds:
         if str(seed) in result["seeds"]:
             continue
         result["seeds"][str(seed)] = run_seed(arguments.preset, arguments.changes, seed, arguments.data)
         result |= summary(result["seeds"])
-        arguments.result.parent.mkdir(exist_ok=True)
         write_text(arguments.result, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
         for encoder, scores in result["mean"].items():
             print(seed, encoder, {name: round(value, 1) for name, value in scores.items()}, flush=True)

@@ -20,6 +20,10 @@ COLUMNS = ("R@1", "R@5", "R@10", "linear top-1", "linear per class")
 def baseline_table(result: dict[str, Any]) -> str:
     """Mean ± standard deviation over seeds of a preset, the untrained encoder and chance, in percent."""
     seeds = result["seeds"]
+    if len({seed["provenance"]["commit"] for seed in seeds.values()}) > 1:
+        raise SystemExit(
+            f"{result['data']} {result['preset']}: seeds of different commits do not belong together"
+        )
     first = next(iter(seeds.values()))
     lines = ["| | " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * len(COLUMNS)]
     for encoder, name in (("trained", result["preset"]), ("untrained", "untrained encoder")):

@@ -66,9 +66,9 @@ def test_pretrain_then_eval(videos: Path, tmp_path: Path) -> None:
         assert word in judged.stdout
     found = json.loads((run / "eval.json").read_text())
     assert set(found["scores"]) == {"trained", "untrained"}
-    assert found["data"] == {"train": 7, "test": 3, "classes": 2, "rejected": 1}
+    assert found["data"] == {"train": 7, "test": 3, "classes": 2, "rejected": {}, "test_seen_in_training": 0}
     again = kinevec("pretrain", "moco", "--data", videos, "-o", run, *CHANGES)
-    refused(again, 2, "exists and is not empty; pass --resume")
+    refused(again, 2, "holds a run; pass --resume")
 
 
 def test_synth_makes_videos(tmp_path: Path) -> None:

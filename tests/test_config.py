@@ -47,12 +47,7 @@ def test_presets_survive_toml(name: str, tmp_path: Path) -> None:
 
 def test_presets_differ_from_the_defaults_where_they_say_so() -> None:
     moco, large = load("moco"), load("moco-r3d18")
-    assert (moco.model.name, moco.clip.size, moco.method.queue, moco.views.area) == (
-        "tiny",
-        64,
-        256,
-        (0.5, 1),
-    )
+    assert (moco.model.name, moco.clip.size, moco.method.centred) == ("tiny", 64, True)
     # MSCL §1: 8 frames at stride 16, 112 pixels, K = 65,536, τ = 0.07, m from 0.994 by cosine, SGD 0.02 for 128
     assert large.clip == Clip(frames=8, stride=16, size=112)
     assert large.method == Method(queue=65_536, temperature=0.07, momentum=0.994, momentum_schedule="cosine")
@@ -193,7 +188,7 @@ BOUNDS: list[tuple[str, str, list[Any], list[Any]]] = [
     ("train", "lr", [1e-9], [0.0, -0.1, NAN]),
     ("train", "weight_decay", [0.0], [-1e-9, NAN]),
     ("train", "clip_norm", [0.0], [-1e-9, NAN]),
-    ("train", "seed", [0], [-1]),
+    ("train", "seed", [0, 2**63 - 1], [-1, 2**63]),
     ("train", "warmup_epochs", [0.0, 199.9], [-0.1, 200.0, NAN]),
 ]
 

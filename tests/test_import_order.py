@@ -12,12 +12,13 @@ ORDER = (
     "errors",
     "config",
     "presets",
+    "runtime",
     "data",
     "motion",
+    "data.prepare",  # measures motion while it transcodes
     "views",
     "data.loader",  # makes the views, since that happens in its workers
     "models",
-    "runtime",  # knows of the convolutions, whose routes it sets
     "methods",
     "train",
     "evaluate",
@@ -89,6 +90,8 @@ def test_nothing_imports_what_comes_after_it() -> None:
             "from kinevec.data.loader import Batch",
             "data.files:1 imports data.loader.Batch, which",
         ),
+        ("data/prepare/plan.py", "from kinevec.motion.flow import METHODS", ""),
+        ("data/prepare/plan.py", "import kinevec.views", "data.prepare.plan:1 imports views, which comes"),
         ("data/loader.py", "from kinevec.views.pipeline import View", ""),
         (
             "data/source.py",
@@ -113,7 +116,7 @@ def test_nothing_imports_what_comes_after_it() -> None:
     ],
 )
 def test_breaches_are_found(path: str, source: str, wrong: str, tmp_path: Path) -> None:
-    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text(source)
     found = violations(tmp_path)
     assert len(found) == bool(wrong)

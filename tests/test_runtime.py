@@ -110,11 +110,12 @@ def test_seeded_modules_are_repeatable_and_the_global_generator_goes_on_as_if_no
 
 
 def test_provenance_says_what_made_a_result() -> None:
-    facts = provenance(videos=3, seed=1)
+    facts = provenance("cpu")
     assert json.loads(json.dumps(facts)) == facts
-    assert (facts["videos"], facts["seed"]) == (3, 1)
     assert facts["torch"] == torch.__version__
-    assert facts["machine"] == machine()
+    assert (facts["device"], facts["machine"]) == ("cpu", machine("cpu"))
+    assert facts["machine"].endswith(f", {torch.get_num_threads()} threads")
+    assert provenance()["device"] == str(pick_device("auto"))
     assert {"made", "command", "kinevec", "commit", "python"} <= set(facts)
     assert facts["made"].endswith("+00:00")
 

@@ -2,4 +2,5 @@
 
 from kinevec.cli import main
 
-main()
+if __name__ == "__main__":  # loader processes import this file again
+    main()

@@ -1,7 +1,7 @@
 """The command line: each command is a call of `kinevec.tasks`, spoken; the only place that prints."""
 
 import logging
-import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from kinevec.errors import KinevecError
 
 if TYPE_CHECKING:
     from kinevec.evaluate.evaluation import Evaluation
-    from kinevec.train.loop import Status
+    from kinevec.train.meter import Status
 
 app = typer.Typer(
     help="Learn video embeddings that encode how things move, from unlabelled video.",
@@ -46,15 +46,16 @@ SetOption = Annotated[
 
 
 def main() -> None:
-    """Runs the command line; errors that we raise come out as one line and an exit code."""
+    """Runs the command line; what goes wrong comes out as one line and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: files are tidied up
     try:
         app()
     except KinevecError as error:
-        _fail(error, error.exit_code)
+        _fail(error, str(error), error.exit_code)
     except OSError as error:  # a disk that fills up, a share that goes away
-        _fail(error, 1)
-    except KeyboardInterrupt:
-        _fail(KeyboardInterrupt("interrupted"), 130)
+        _fail(error, str(error), 1)
+    except Exception as error:
+        _fail(error, f"{type(error).__name__}: {error} (not foreseen; --debug shows where)", 1)
 
 
 @app.callback()
@@ -97,6 +98,7 @@ def evaluate(
         Path | None, typer.Option("--out", "-o", help="JSON file to write; default: eval.json in the run.")
     ] = None,
     clips: Annotated[int, typer.Option(min=1, help="Clips per video, even in time.")] = 10,
+    device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1.")] = "auto",
 ) -> None:
     """Score a run by retrieval and linear probe, beside the untrained encoder and chance.
 
@@ -106,7 +108,7 @@ def evaluate(
     from kinevec import tasks
 
     with _bars() as bars:
-        result = tasks.evaluate(run, data, out=json_file, clips=clips, watcher=bars)
+        result = tasks.evaluate(run, data, out=json_file, clips=clips, device=device, watcher=bars)
     _print_scores(result)
     say(f"Written to {json_file or run / 'eval.json'}")
 
@@ -141,9 +143,7 @@ def synth(
     wanted = config.from_dict(SynthConfig, values)
     with _bars() as bars:
         listed = tasks.synth(folder, wanted, watcher=bars)
-    out.print(
-        f"The videos are listed in {listed}. Train on them: kinevec pretrain moco --data {folder} -o runs/a"
-    )
+    say(f"The videos are listed in {listed}. Train on them: kinevec pretrain moco --data {folder} -o runs/a")
 
 
 @app.command()
@@ -254,10 +254,8 @@ def _print_scores(result: "Evaluation") -> None:
     out.print(table)
 
 
-def _fail(error: BaseException, code: int) -> None:
+def _fail(error: Exception, words: str, code: int) -> None:
     if debug:
         raise error
-    console.print(f"error: {error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
-    if code == 130:  # loader processes may still be ending; do not wait for them
-        os._exit(code)
+    console.print(f"error: {words}", style="bold red", highlight=False, markup=False, soft_wrap=True)
     sys.exit(code)

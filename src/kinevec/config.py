@@ -7,7 +7,6 @@ configuration back so that reading it again gives an equal one.
 import dataclasses
 import difflib
 import tomllib
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -53,9 +52,11 @@ class Data:
 
     split: str = "train"  # the split that pretraining reads; "all" reads every video
     held_out: float = 0.25  # share of the videos to hold out as "test" where the data name no split
-    store: Literal["auto", "frames", "files"] = "auto"  # frames: decode once; files: decode for every clip
+    store: Literal["auto", "frames", "files"] = (
+        "auto"  # frames: decode once, scaled to what the smallest crop needs; files: decode for every clip
+    )
     store_limit_gb: float = 4.0  # auto decodes once when the frames fit into this
-    workers: int = -1  # loader processes; -1: one per core but one
+    workers: int = -1  # loader processes; -1: a quarter of the cores beside a CPU, all but one beside a GPU
     failed_share: float = 0.1  # the run stops when more than this share of the clips could not be read
 
     def __post_init__(self) -> None:
@@ -155,7 +156,7 @@ class Train:
         check(self.lr > 0, f"train.lr is {self.lr}; it must be positive")
         check(self.weight_decay >= 0, f"train.weight_decay is {self.weight_decay}; it cannot be negative")
         check(self.clip_norm >= 0, f"train.clip_norm is {self.clip_norm}; it cannot be negative")
-        check(self.seed >= 0, f"train.seed is {self.seed}; it cannot be negative")
+        check(0 <= self.seed < 2**63, f"train.seed is {self.seed}; it must lie in 0 to 2^63 - 1")
         check(
             0 <= self.warmup_epochs < self.epochs,
             f"train.warmup_epochs is {self.warmup_epochs}; it must be below train.epochs = {self.epochs}",
@@ -243,6 +244,8 @@ def _read_tree(source: str | Path) -> dict[str, Any]:
             text = Path(source).read_text("utf-8")
         except OSError as error:
             raise ConfigError(f"{name}: cannot read this configuration: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{name}: not UTF-8 text (byte {error.start})") from error
     else:
         raise ConfigError(
             f"unknown preset '{name}'{_nearest(name, known)}; "
@@ -289,8 +292,6 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
         if not isinstance(value, list | tuple) or len(value) != len(arguments):
             raise ConfigError(f"{key} is {value!r}; it must be a list of {len(arguments)} numbers")
         return tuple(_typed(kind, item, key) for kind, item in zip(arguments, value, strict=True))
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _typed(arguments[0], value, key)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):

@@ -46,18 +46,20 @@ def demo(
     begun = time.perf_counter()
     folder = Path(out)
     run = folder / "run"
-    if run.exists() and not (run / "run.json").is_file() and any(run.iterdir()):
+    if (
+        run.exists()
+        and not (run / loop.FACTS).is_file()
+        and {path.name for path in run.iterdir()} - {loop.FRAMES}
+    ):
         raise OutputError(f"{run}: exists and is not a run of kinevec; choose another folder")
     source = Path(videos) if videos else folder / "videos"
     if videos is None:
         synth(source, watcher=watcher)
     config = configuration.load("moco")
     everything = open_collection(source, config, watcher, most=MOST_VIDEOS)
+    evaluation.check(everything)
     train = everything.only(lambda record: record.split == "train")
-    epochs = max(1, math.ceil(steps / max(1, len(train) // min(config.train.batch, len(train)))))
-    config = dataclasses.replace(
-        config, train=dataclasses.replace(config.train, epochs=epochs, warmup_epochs=0.05 * epochs)
-    )
+    config = _fitted(config, len(train), steps)
     if run.exists():
         shutil.rmtree(run)
     loop.pretrain(config, train, run, on_status=watcher.trained, on_decode=counter(watcher, "decoding"))
@@ -66,6 +68,16 @@ def demo(
     report = folder / "report.html"
     write_report(report, _demo_report(run, config, result, minutes=(time.perf_counter() - begun) / 60))
     return report, result
+
+
+def _fitted(config: Config, videos: int, steps: int) -> Config:
+    """The configuration for so many videos: about `steps` steps, and a queue well below their number."""
+    epochs = max(1, math.ceil(steps / max(1, videos // min(config.train.batch, videos))))
+    return dataclasses.replace(
+        config,
+        train=dataclasses.replace(config.train, epochs=epochs, warmup_epochs=0.05 * epochs),
+        method=dataclasses.replace(config.method, queue=max(1, min(config.method.queue, videos // 2))),
+    )
 
 
 def _demo_report(run: Path, config: Config, result: Evaluation, minutes: float) -> Report:

@@ -11,7 +11,7 @@ KinevecError
     ├── DataError         no videos, unreadable list, too many failures
     │   └── VideoError    one file cannot be read; carries its path
     ├── CheckpointError   missing, damaged, or made for something else
-    └── TrainingError     loss not finite, representation collapsed
+    └── TrainingError     loss not finite, a loader process died
 ```
 
 A message says what happened, with numbers, and what to do.
@@ -80,4 +80,4 @@ class CheckpointError(WorkError):
 
 
 class TrainingError(WorkError):
-    """Training cannot go on: the loss is not finite, or the representation collapsed."""
+    """Training cannot go on: the loss is not finite, or a loader process died."""

@@ -131,8 +131,8 @@ def guard_bf16(model: nn.Module, example: Tensor) -> dict[str, Route]:
     return changed
 
 
-def provenance(**more: Any) -> dict[str, Any]:
-    """What a result was made with: time, versions, commit, machine; and whatever else is given."""
+def provenance(device: str = "auto") -> dict[str, Any]:
+    """What a result was made with: time, command, versions, commit, device and machine."""
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -140,16 +140,16 @@ def provenance(**more: Any) -> dict[str, Any]:
         "commit": _commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "machine": machine(),
-        **more,
+        "device": str(pick_device(device)),
+        "machine": machine(device),
     }
 
 
-@cache
-def machine() -> str:
-    """The hardware in words: processor or GPU, and the number of threads."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+def machine(device: str = "auto") -> str:
+    """The hardware that a device name stands for, in words: the GPU, or the processor and its threads."""
+    chosen = pick_device(device)
+    if chosen.type == "cuda":
+        return torch.cuda.get_device_name(chosen)
     name = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -1,5 +1,6 @@
 """What the command line does, as Python calls."""
 
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
@@ -16,12 +17,12 @@ from kinevec.data import (
     with_split,
     write_synthetic_videos,
 )
-from kinevec.errors import DataError
+from kinevec.errors import DataError, OutputError
 from kinevec.evaluate import evaluation
 from kinevec.evaluate.evaluation import Evaluation
 from kinevec.train import loop
 from kinevec.train.checkpoint import load_encoder
-from kinevec.train.loop import Status
+from kinevec.train.meter import Status
 
 
 class Watcher(Protocol):
@@ -75,6 +76,7 @@ def pretrain(
     """
     watcher = watcher or Silent()
     config = source if isinstance(source, Config) else configuration.load(source, changes)
+    loop.check_request(config, Path(out), resume)
     collection = open_collection(data, config, watcher, split=config.data.split)
     return loop.pretrain(
         config,
@@ -92,6 +94,7 @@ def evaluate(
     *,
     out: str | Path | None = None,
     clips: int = evaluation.CLIPS,
+    device: str = "auto",
     watcher: Watcher | None = None,
 ) -> Evaluation:
     """Scores a run's encoder on labelled videos, beside the untrained encoder and chance.
@@ -101,12 +104,17 @@ def evaluate(
         data: as for `pretrain`; where the data name no split, the same videos are held out as there.
         out: JSON file to write; None: `eval.json` in the run's folder.
         clips: clips a video.
+        device: where to compute.
     """
     watcher = watcher or Silent()
     _, config, _ = load_encoder(Path(run))
+    target = Path(out) if out else Path(run) / "eval.json"
+    _check_writable(target)
     collection = open_collection(data, config, watcher)
-    result = evaluation.evaluate(Path(run), collection, clips=clips, progress=counter(watcher, "encoding"))
-    result.write(Path(out) if out else Path(run) / "eval.json")
+    result = evaluation.evaluate(
+        Path(run), collection, clips=clips, device=device, progress=counter(watcher, "encoding")
+    )
+    result.write(target)
     return result
 
 
@@ -133,6 +141,16 @@ def open_collection(
         places = sorted(np.random.default_rng(config.train.seed).permutation(len(kept))[:most])
         kept = [kept[i] for i in places]
     return open_videos(kept, counter(watcher, "checking") if watcher else None)
+
+
+def _check_writable(target: Path) -> None:
+    """Refuses a place that cannot be written before the work is done, and leaves nothing there."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
 
 
 def counter(watcher: Watcher, what: str) -> Callable[[int, int], None]:

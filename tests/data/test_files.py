@@ -1,10 +1,12 @@
 """Folders and lists become records; oddities become clear words."""
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from kinevec.data.files import find_records, with_split
+from kinevec.data.files import find_records, held_out, with_split
 from kinevec.data.records import Record
 from kinevec.errors import DataError, InputError
 
@@ -130,3 +132,33 @@ def test_held_out_keeps_groups_whole() -> None:
 def test_named_splits_are_left_alone() -> None:
     named = [Record(Path("a"), "a", split="val"), Record(Path("b"), "b")]
     assert with_split(named, 0.25) == tuple(named)
+
+
+def test_videos_without_a_split_among_others_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    with_split([Record(Path("a"), "a", split="val"), Record(Path("b"), "b")], 0.25)
+    assert "1 of 2 videos name no split and belong to none" in caplog.text
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "c"], ["", ""], ["a", "a", "b", "b"]])
+def test_something_is_held_out_of_very_little(labels: list[str]) -> None:
+    held = held_out(labels, [None] * len(labels), 0.25, np.random.default_rng(0))
+    assert held.any()
+    assert not held.all()
+
+
+def test_a_single_video_stays_in_train() -> None:
+    assert not held_out(["a"], [None], 0.25, np.random.default_rng(0)).any()
+
+
+def test_list_names_are_plain(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path\n./a.mp4\nsub/../a.mp4\nodd\u2028name.mp4\n", "utf-8")
+    assert [record.name for record in find_records(tmp_path / "list.csv")] == ["a.mp4", "odd\u2028name.mp4"]
+
+
+def test_unreadable_folders_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tree(tmp_path, "x/a.mp4", "y/b.mp4")
+    (tmp_path / "x").chmod(0)
+    if os.access(tmp_path / "x", os.R_OK):
+        pytest.skip("this user reads everything")
+    assert [record.name for record in find_records(tmp_path)] == ["y/b.mp4"]
+    assert "x: cannot be read: Permission denied; its videos are missing" in caplog.text

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kinevec.config import Clip
-from kinevec.data.sampling import clip_numbers, even_clips, is_short, last_start, two_clips, uniform_clip
+from kinevec.data.sampling import clip_numbers, even_clips, is_short, two_clips, uniform_clip
 
 CLIP = Clip(frames=4, stride=3)  # spans 10 frames
 
@@ -18,7 +18,6 @@ def test_short_videos_loop() -> None:
     assert clip_numbers(0, 5, CLIP) == [0, 3, 1, 4]
     assert clip_numbers(0, 1, CLIP) == [0, 0, 0, 0]
     assert [is_short(frames, CLIP) for frames in (9, 10, 11)] == [True, False, False]
-    assert [last_start(frames, CLIP) for frames in (1, 9, 10, 11)] == [0, 0, 0, 1]
 
 
 def test_uniform_clips_use_every_start_equally_and_fit() -> None:
@@ -31,6 +30,13 @@ def test_uniform_clips_use_every_start_equally_and_fit() -> None:
     counts = np.bincount(starts)
     assert len(counts) == 5  # 0 to 4: the last clip ends on the last frame, 13
     assert counts.min() > 700
+
+
+def test_clips_of_a_looped_video_start_anywhere() -> None:
+    """Else both clips of a short video would be the same frames."""
+    rng = np.random.default_rng(2)
+    starts = {uniform_clip(6, CLIP, rng)[0] for _ in range(200)}
+    assert starts == set(range(6))
 
 
 def test_two_clips_are_independent() -> None:

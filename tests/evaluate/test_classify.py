@@ -195,9 +195,17 @@ def test_the_best_penalty_on_held_out_videos_is_chosen_and_the_strongest_of_equa
     assert linear_probe(train, labels, train[:3], labels[:3]).penalty == chosen
 
 
-def test_one_video_a_label_leaves_nothing_to_hold_out() -> None:
+def test_one_video_a_label_can_be_probed() -> None:
     train, labels = blobs(3, 3, 0.1, 0)
-    assert linear_probe(train, labels, train, labels).penalty == MIDDLE
+    probe = linear_probe(train, labels, train, labels)
+    assert probe.top1 == 100
+
+
+def test_a_single_video_leaves_nothing_to_hold_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, labels = blobs(1, 1, 0.1, 0)
+    calls = record_fits(monkeypatch)
+    probe = linear_probe(train, labels, train, labels)
+    assert (probe.penalty, probe.top1, len(calls)) == (MIDDLE, 100, 1)
 
 
 def test_scores_are_averaged_over_clips_and_ranked(monkeypatch: pytest.MonkeyPatch) -> None:

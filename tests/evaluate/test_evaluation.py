@@ -1,7 +1,9 @@
 """A run judged from files to JSON, and what guessing would reach."""
 
 import json
+import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +20,15 @@ from kinevec.evaluate.classify import linear_probe
 from kinevec.evaluate.features import Features
 from kinevec.models import build_encoder
 from kinevec.train.checkpoint import save_encoder, untrained_encoder
+from kinevec.train.loop import VIDEOS
 from reference import evaluate as reference
 
 CONFIG = Config(
     clip=Clip(frames=4, stride=1, size=32),
     model=Model("tiny"),
-    train=Train(device="cpu", precision="fp32", seed=3),
+    train=Train(precision="fp32", seed=3),
 )
+evaluate = partial(evaluation.evaluate, device="cpu")
 CHANNELS = build_encoder("tiny").channels
 SCORES = ["R@1", "R@5", "R@10", "R@20", "R@50", "linear top-1", "linear top-5", "linear per class"]
 
@@ -62,7 +66,7 @@ def test_scores_are_those_of_the_features_and_go_to_json(
     collection: Collection, run: Path, tmp_path: Path
 ) -> None:
     progress: list[tuple[int, int]] = []
-    result = evaluation.evaluate(run, collection, clips=2, progress=lambda *at: progress.append(at))
+    result = evaluate(run, collection, clips=2, progress=lambda *at: progress.append(at))
     assert progress[-1] == (12, 12)
     assert list(result.scores) == list(result.features) == ["trained", "untrained"]
     for name, features in result.features.items():
@@ -84,29 +88,38 @@ def test_scores_are_those_of_the_features_and_go_to_json(
     assert content["scores"] == result.scores
     assert content["chance"] == result.chance
     assert set(result.chance) == set(SCORES)
-    assert content["data"] == {"train": 8, "test": 4, "classes": 3, "rejected": 0}
+    assert content["data"] == {
+        "train": 8,
+        "test": 4,
+        "classes": 3,
+        "rejected": {},
+        "test_seen_in_training": None,
+    }
     assert content["protocol"]["clips"] == 2
-    assert "held-out train" in content["protocol"]["selected_on"]
+    assert content["protocol"]["selected_on"].startswith("nothing")
     assert content["run"] == {"folder": str(run), "encoder": "tiny", "method": "moco", "step": 17, "seed": 3}
     assert content["provenance"]["torch"] == torch.__version__
+    assert content["provenance"]["device"] == "cpu"
+    trained, untrained = (features.clips for features in result.features.values())
+    assert np.abs(trained - untrained).max() > 0.01
 
 
 def test_the_untrained_encoder_is_the_one_the_run_began_with(collection: Collection, tmp_path: Path) -> None:
     save_encoder(tmp_path, untrained_encoder(CONFIG), CONFIG, step=0)
-    result = evaluation.evaluate(tmp_path, collection, clips=1)
+    result = evaluate(tmp_path, collection, clips=1)
     trained, untrained = result.features.values()
     np.testing.assert_array_equal(trained.clips, untrained.clips)
     assert result.scores["trained"] == result.scores["untrained"]
 
 
 def test_the_untrained_encoder_can_be_left_out(collection: Collection, run: Path) -> None:
-    assert list(evaluation.evaluate(run, collection, clips=1, untrained=False).scores) == ["trained"]
+    assert list(evaluate(run, collection, clips=1, untrained=False).scores) == ["trained"]
 
 
 def test_videos_without_labels_give_features_and_no_scores(
     collection: Collection, run: Path, tmp_path: Path
 ) -> None:
-    result = evaluation.evaluate(run, relabelled(collection, label=None), clips=1)
+    result = evaluate(run, relabelled(collection, label=None), clips=1)
     assert (result.scores, result.chance) == ({}, {})
     assert result.features["trained"].clips.shape == (12, 1, CHANNELS)
     result.write(tmp_path / "eval.json")
@@ -119,8 +132,8 @@ def test_only_labelled_videos_are_scored(collection: Collection, run: Path) -> N
         for i, record in enumerate(collection.records)
     )
     part = Collection(records, collection.infos, ())
-    fewer = evaluation.evaluate(run, part, clips=1, untrained=False)
-    alone = evaluation.evaluate(run, part.only(lambda r: bool(r.label)), clips=1, untrained=False)
+    fewer = evaluate(run, part, clips=1, untrained=False)
+    alone = evaluate(run, part.only(lambda r: bool(r.label)), clips=1, untrained=False)
     assert fewer.scores == alone.scores
     assert fewer.chance == alone.chance
     assert fewer.facts["data"]["train"] == 8
@@ -130,18 +143,57 @@ def test_only_labelled_videos_are_scored(collection: Collection, run: Path) -> N
 def test_an_empty_split_is_named(split: str, collection: Collection, run: Path) -> None:
     other = "test" if split == "train" else "train"
     with pytest.raises(DataError, match=f"no video belongs to the {split} split"):
-        evaluation.evaluate(run, relabelled(collection, split=other), clips=1)
+        evaluate(run, relabelled(collection, split=other), clips=1)
 
 
-def test_labels_on_one_side_only_cannot_be_scored(collection: Collection, run: Path) -> None:
-    records = tuple(replace(r, label=None) if r.split == "test" else r for r in collection.records)
-    with pytest.raises(DataError, match="both splits need labelled videos"):
-        evaluation.evaluate(run, Collection(records, collection.infos, ()), clips=1, untrained=False)
+@pytest.mark.parametrize(
+    ("split", "counts"), [("test", "8 in train, 0 in test"), ("train", "0 in train, 4 in test")]
+)
+def test_labels_on_one_side_only_cannot_be_scored(
+    split: str, counts: str, collection: Collection, run: Path
+) -> None:
+    records = tuple(replace(r, label=None) if r.split == split else r for r in collection.records)
+    with pytest.raises(DataError, match=f"labelled videos: {counts}; both splits need some"):
+        evaluate(run, Collection(records, collection.infos, ()), clips=1, untrained=False)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_split_that_does_not_decode_is_an_error(split: str, collection: Collection, run: Path) -> None:
+    infos = tuple(
+        replace(info, path=info.path.with_name("gone.mp4")) if record.split == split else info
+        for record, info in zip(collection.records, collection.infos, strict=True)
+    )
+    with pytest.raises(DataError, match=f"{split} split"):
+        evaluate(run, Collection(collection.records, infos, ()), clips=1, untrained=False)
+
+
+def test_videos_that_do_not_decode_are_listed(collection: Collection, run: Path) -> None:
+    infos = (replace(collection.infos[0], path=Path("gone.mp4")), *collection.infos[1:])
+    found = evaluate(run, Collection(collection.records, infos, ()), clips=1, untrained=False)
+    assert list(found.facts["data"]["rejected"]) == ["00.mp4"]
+    assert found.facts["data"]["rejected"]["00.mp4"]
+    assert found.facts["data"]["train"] == 7
+
+
+def test_test_videos_that_were_trained_on_are_counted_and_warned_of(
+    collection: Collection, run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    listed = tmp_path / "run" / VIDEOS
+    paths = [str(record.path.resolve()) for record in collection.records]
+    for trained, count in [(paths[:8], 0), (paths[5:10], 2), (paths, 4)]:
+        listed.write_text(json.dumps(trained))
+        caplog.clear()
+        found = evaluate(tmp_path / "run", collection, clips=1, untrained=False)
+        assert found.facts["data"]["test_seen_in_training"] == count
+        assert [f"{count} of 4 test videos were trained on" in message for message in caplog.messages] == (
+            [True] if count else []
+        )
 
 
 def test_a_folder_that_is_no_run(collection: Collection, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is it the folder of a run"):
-        evaluation.evaluate(tmp_path, collection)
+        evaluate(tmp_path, collection)
 
 
 def labelled(train: str, test: str) -> Features:

@@ -1,5 +1,7 @@
 """Features come from exactly the frames of the protocol, of every video that decodes."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +12,22 @@ from torch import Tensor, nn
 
 from faults import numbered_video, read_number
 from kinevec.config import Clip, Config, Train, Views
-from kinevec.data.decode import read_clip
+from kinevec.data.decode import Clip as Frames
+from kinevec.data.decode import VideoInfo, read_clip
 from kinevec.data.records import Record
 from kinevec.data.sampling import even_clips
 from kinevec.data.source import Collection, Rejected, open_videos
 from kinevec.errors import DataError
-from kinevec.evaluate.features import Features, extract
+from kinevec.evaluate import features as module
+from kinevec.evaluate.features import LARGE, Features
 from kinevec.models import build_encoder
+from kinevec.models.conv import Conv3d
+
+extract = partial(module.extract, device="cpu")
 
 SIZE = 40
 VIEWS = Views(mean=(0.2, 0.3, 0.4), std=(0.5, 0.6, 0.7))
-CONFIG = Config(
-    clip=Clip(frames=3, stride=4, size=SIZE), views=VIEWS, train=Train(device="cpu", precision="fp32")
-)
+CONFIG = Config(clip=Clip(frames=3, stride=4, size=SIZE), views=VIEWS, train=Train(precision="fp32"))
 
 
 class Seeing(nn.Module):
@@ -80,6 +85,36 @@ def test_the_central_square_is_seen(tmp_path: Path) -> None:
     assert np.abs(frames[:, :, ::-1] - halved).mean() > 0.1
 
 
+@pytest.mark.parametrize(
+    ("size", "decoded"),
+    [
+        ((160, 160), None),
+        ((480, 160), None),
+        ((200, 200), (160, 160)),
+        ((400, 320), (160, 200)),
+        ((320, 400), (200, 160)),
+    ],
+)
+def test_large_frames_are_scaled_down_while_decoding(
+    size: tuple[int, int], decoded: tuple[int, int] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert LARGE * SIZE == 160
+    asked: list[tuple[int, int] | None] = []
+
+    def recorded(path: Path, numbers: list[int], *, info: VideoInfo, size: tuple[int, int] | None) -> Frames:
+        asked.append(size)
+        return read_clip(path, numbers, info=info, size=size)
+
+    collection = videos(tmp_path, {"a": 9}, size)
+    monkeypatch.setattr(module, "LARGE", 99)
+    exact = extract({"seeing": Seeing()}, CONFIG, collection, clips=1)["seeing"].clips
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "read_clip", recorded)
+    got = extract({"seeing": Seeing()}, CONFIG, collection, clips=1)["seeing"].clips
+    assert asked == [decoded]
+    assert np.abs(got - exact).mean() < 0.1  # of a range of 2
+
+
 def test_ten_clips_a_video_unless_told_otherwise(tmp_path: Path) -> None:
     found = extract({"seeing": Seeing()}, CONFIG, videos(tmp_path, {"a": 12}))["seeing"]
     assert found.clips.shape[:2] == (1, 10)
@@ -117,10 +152,32 @@ def test_bf16_features_are_close_to_exact_ones_in_float32(tmp_path: Path) -> Non
     collection = videos(tmp_path, {"a": 12})
     encoder = build_encoder("tiny")
     exact = extract({"tiny": encoder}, CONFIG, collection, clips=2)["tiny"].clips
-    rough = Config(clip=CONFIG.clip, views=VIEWS, train=Train(device="cpu", precision="bf16"))
+    rough = replace(CONFIG, train=Train(precision="bf16"))
     got = extract({"tiny": encoder}, rough, collection, clips=2)["tiny"].clips
     assert got.dtype == np.float32
     assert 0 < np.linalg.norm(got - exact) / np.linalg.norm(exact) < 0.05
+
+
+class WrongInBf16(Conv3d):
+    """A convolution as on a processor that computes its bf16 form wrongly."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        y = super().forward(input)
+        return 2 * y if self.route == "plain" and torch.is_autocast_enabled("cpu") else y
+
+
+def test_convolutions_that_are_wrong_in_bf16_are_not_used(tmp_path: Path) -> None:
+    collection = videos(tmp_path, {"a": 12})
+    encoders = {
+        "one": nn.Sequential(WrongInBf16(3, 4, 3, 1, 1)),
+        "other": nn.Sequential(WrongInBf16(3, 2, 3)),
+    }
+    exact, got = (
+        extract(encoders, replace(CONFIG, train=Train(precision=precision)), collection, clips=2)
+        for precision in ("fp32", "bf16")
+    )
+    for name, features in exact.items():
+        assert np.linalg.norm(got[name].clips - features.clips) / np.linalg.norm(features.clips) < 0.05
 
 
 def test_videos_that_do_not_decode_are_left_out_and_listed(tmp_path: Path) -> None:

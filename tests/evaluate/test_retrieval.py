@@ -16,25 +16,40 @@ def labels(rows: int, seed: int, classes: int = 4) -> list[str]:
     return [f"class {i}" for i in np.random.default_rng(seed).integers(0, classes, rows)]
 
 
-def test_prepared_is_centred_by_its_own_mean_and_of_unit_length() -> None:
+def test_prepared_is_centred_and_of_unit_length() -> None:
     x = features(9, 0)
     before = x.copy()
-    expected = reference.unit(x.astype(float) - x.astype(float).mean(0))
-    np.testing.assert_allclose(prepared(x), expected, atol=1e-6)
-    assert prepared(x).dtype == np.float32
+    for mean in (x.mean(0), np.arange(5, dtype=np.float32)):
+        expected = reference.unit(x.astype(float) - mean.astype(float))
+        np.testing.assert_allclose(prepared(x, mean), expected, atol=1e-6)
+        assert prepared(x, mean).dtype == np.float32
     np.testing.assert_array_equal(x, before)
 
 
-def test_the_scale_of_features_does_not_matter() -> None:
-    x = features(9, 0)
-    for scale in (1e-6, 1e6):
-        np.testing.assert_allclose(prepared(x * np.float32(scale)), prepared(x), atol=1e-5)
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_scale_of_features_does_not_matter(scale: float) -> None:
+    query, gallery = features(6, 3), features(8, 4)
+    order, similarity = neighbours(query, gallery, 8)
+    scaled, scaled_similarity = neighbours(query * np.float32(scale), gallery * np.float32(scale), 8)
+    assert order.tolist() == scaled.tolist()
+    np.testing.assert_allclose(similarity, scaled_similarity, atol=1e-5)
 
 
 def test_a_vector_at_the_mean_is_like_nothing() -> None:
     x = np.array([[1, 1], [3, 1], [2, 1]], np.float32)  # the last one is the mean
-    np.testing.assert_array_equal(prepared(x)[2], [0, 0])
-    np.testing.assert_array_equal(prepared(x[:1]), [[0, 0]])
+    np.testing.assert_array_equal(prepared(x, x.mean(0))[2], [0, 0])
+    order, similarity = neighbours(x, x[:1], 1)
+    assert order.tolist() == [[0]] * 3
+    assert similarity.tolist() == [[0]] * 3
+
+
+def test_a_single_query_is_centred_by_the_gallerys_mean() -> None:
+    gallery = features(17, 2) * 3 + 2
+    for seed in range(5):
+        query = features(1, seed) * 3 + 2
+        order, similarity = neighbours(query, gallery, 17)
+        assert order.tolist() == reference.ranking(query.astype(float), gallery.astype(float))
+        assert similarity[0, 0] > 0.3
 
 
 def test_neighbours_are_the_most_similar_in_order() -> None:

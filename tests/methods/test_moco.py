@@ -56,9 +56,9 @@ def test_the_queue_is_drawn_from_the_generator() -> None:
     assert torch.equal(build().queue.keys, expected)
 
 
-@pytest.mark.parametrize("temperature", [0.07, 0.2])
-def test_loss_is_the_formula_on_the_encoders_outputs(temperature: float) -> None:
-    model = build(temperature=temperature)
+@pytest.mark.parametrize(("temperature", "centred"), [(0.07, False), (0.2, False), (0.2, True)])
+def test_loss_is_the_formula_on_the_encoders_outputs(temperature: float, centred: bool) -> None:
+    model = build(temperature=temperature, centred=centred)
     first, second = clips(1), clips(2)
     q = embedding(model.encoder, model.projector, first)
     k = embedding(model.key_encoder, model.key_projector, second)
@@ -101,7 +101,7 @@ def test_symmetric_loss_is_the_mean_of_both_directions_with_the_same_negatives()
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_forward_changes_nothing_but_batch_norm_statistics(symmetric: bool) -> None:
-    model = build(symmetric=symmetric)
+    model = build(symmetric=symmetric, centred=True)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     losses: Losses = model(clips(1), clips(2))
     losses.total.backward()  # type: ignore[no-untyped-call]
@@ -114,7 +114,7 @@ def test_forward_changes_nothing_but_batch_norm_statistics(symmetric: bool) -> N
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_gradient_reaches_the_query_side_and_stays_off_the_key_side(symmetric: bool) -> None:
-    model = build(symmetric=symmetric)
+    model = build(symmetric=symmetric, centred=True)
     losses: Losses = model(clips(1).requires_grad_(True), clips(2).requires_grad_(True))
     assert not losses.keys.requires_grad
     assert not losses.embedding.requires_grad
@@ -132,7 +132,7 @@ def test_both_directions_send_gradient() -> None:
 
     def gradient(model: Moco, first: Tensor, second: Tensor) -> Tensor:
         losses: Losses = model(first, second)
-        return torch.autograd.grad(losses.total, model.projector[2].weight)[0]
+        return torch.autograd.grad(losses.total, model.projector.out.weight)[0]
 
     first, second = clips(1), clips(2)
     both = gradient(build(symmetric=True), first, second)
@@ -142,7 +142,7 @@ def test_both_directions_send_gradient() -> None:
 
 
 def test_advance_moves_the_key_side_and_remembers_the_keys() -> None:
-    model = build()
+    model = build(centred=True)
     with torch.no_grad():
         for parameter in [*model.encoder.parameters(), *model.projector.parameters()]:
             parameter.add_(0.1)  # an optimiser's step
@@ -175,12 +175,12 @@ def test_the_keys_of_a_step_are_those_of_the_key_side_before_it_moved() -> None:
 def test_momentum_follows_its_schedule(schedule: str, expected: list[float]) -> None:
     model = build(momentum_schedule=schedule)
     assert [model.momentum(step, 10) for step in (0, 5, 10)] == pytest.approx(expected)
-    before = model.key_projector[0].weight.clone()
-    model.projector[0].weight.data.add_(1)
-    query = model.projector[0].weight.detach()
+    before = model.key_projector.hidden.weight.clone()
+    model.projector.hidden.weight.data.add_(1)
+    query = model.projector.hidden.weight.detach()
     model.advance(torch.zeros(1, METHOD.dim), step=5, total=10)
     expected_weight = reference.moved(before.double().numpy(), query.double().numpy(), expected[1])
-    np.testing.assert_allclose(model.key_projector[0].weight.numpy(), expected_weight, atol=1e-6)
+    np.testing.assert_allclose(model.key_projector.hidden.weight.numpy(), expected_weight, atol=1e-6)
 
 
 def test_total_is_the_sum_of_the_terms() -> None:

@@ -15,9 +15,13 @@ def unit(rows: Array) -> Array:
 
 
 def ranking(query: Array, gallery: Array) -> list[list[int]]:
-    """Gallery places for every query, the most similar first, ties in the gallery's order; own-mean centring."""
-    query = unit(query - sum(query) / len(query))
-    gallery = unit(gallery - sum(gallery) / len(gallery))
+    """Gallery places for every query, the most similar first, ties in the gallery's order.
+
+    Each side is centred by its own mean; a single query, which has none to speak of, by the gallery's.
+    """
+    middle = sum(gallery) / len(gallery)
+    query = unit(query - (sum(query) / len(query) if len(query) > 1 else middle))
+    gallery = unit(gallery - middle)
     ranks = []
     for q in query:
         similarity = [math.fsum(a * b for a, b in zip(q, g, strict=True)) for g in gallery]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -21,7 +22,8 @@ from kinevec.errors import CheckpointError, DataError, Interrupted, OutputError,
 from kinevec.methods.moco import Moco
 from kinevec.train.checkpoint import CHECKPOINT, load_encoder
 from kinevec.train.log import read_log
-from kinevec.train.loop import Status, pretrain
+from kinevec.train.loop import pretrain
+from kinevec.train.meter import Status
 
 CONFIG = Config(
     clip=Clip(frames=4, stride=2, size=16),
@@ -63,6 +65,8 @@ def test_a_run_holds_all_that_says_how_it_was_made(collection: Collection, tmp_p
     assert [(s.epoch, s.step, s.total) for s in statuses] == [(1, 2, 6), (2, 4, 6), (3, 6, 6)]
     assert statuses[-1].seconds_left == 0
     assert list((run / "tensorboard").iterdir())
+    assert (facts["precision"], facts["batch"], facts["store"]) == ("fp32", 4, "frames")
+    assert json.loads((run / "videos.json").read_text()) == [str(r.path) for r in collection.records]
     assert not (run / "frames.raw").exists()
     encoder, config, step = load_encoder(run)
     assert (config, step) == (CONFIG, 6)
@@ -115,14 +119,14 @@ def test_resuming_gives_the_losses_of_a_run_never_stopped(
 
 def test_resume_is_refused_where_it_cannot_be_right(collection: Collection, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with pytest.raises(OutputError, match="nothing to resume"):
+    with pytest.raises(CheckpointError, match="no checkpoint to resume from"):
         pretrain(CONFIG, collection, run, resume=True)
     assert not run.exists()
     pretrain(CONFIG, collection, run)
     other = replace(CONFIG, train=replace(CONFIG.train, lr=5.0))
     with pytest.raises(CheckpointError, match=r"train.lr: 0.001 → 5.0"):
         pretrain(other, collection, run, resume=True)
-    with pytest.raises(DataError, match="made on 9 videos, now there are 8"):
+    with pytest.raises(CheckpointError, match="made on 9 videos, now there are 8, 1 of them not in both"):
         pretrain(CONFIG, collection.only(lambda record: record.name != "3.mp4"), run, resume=True)
     assert load(run / "config.toml") == CONFIG  # a refused resume changes nothing
     assert json.loads((run / "run.json").read_text())["videos"] == 9
@@ -130,10 +134,19 @@ def test_resume_is_refused_where_it_cannot_be_right(collection: Collection, tmp_
 
 def test_a_run_is_never_overwritten(collection: Collection, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="exists and is not empty; pass --resume"):
+    with pytest.raises(OutputError, match="exists and holds no run to resume"):
         pretrain(CONFIG, collection, tmp_path)
     with pytest.raises(OutputError, match="cannot be written: Not a directory"):
         pretrain(CONFIG, collection, tmp_path / "notes.txt" / "run")
+    run = pretrain(CONFIG, collection, tmp_path / "run")
+    with pytest.raises(OutputError, match="holds a run; pass --resume"):
+        pretrain(CONFIG, collection, run)
+
+
+def test_what_a_killed_decoding_leaves_is_no_obstacle(collection: Collection, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "frames.raw").write_bytes(b"half")
+    assert losses(pretrain(CONFIG, collection, tmp_path / "run"))
 
 
 def test_training_lowers_the_loss(collection: Collection, tmp_path: Path) -> None:
@@ -150,7 +163,7 @@ def test_bf16_is_guarded(collection: Collection, tmp_path: Path, monkeypatch: py
         seen.append((next(model.parameters()).requires_grad, example.shape))
         return {"stem.0": "padded"}
 
-    monkeypatch.setattr("kinevec.train.loop.guard_bf16", note)
+    monkeypatch.setattr("kinevec.train.trainer.guard_bf16", note)
     pretrain(CONFIG, collection, tmp_path / "fp32")
     assert not seen
     half = replace(CONFIG, train=replace(CONFIG.train, precision="bf16"))
@@ -170,12 +183,58 @@ def test_a_loss_that_is_not_finite_stops_the_run(
 
     monkeypatch.setattr(Moco, "advance", poison)
     with pytest.raises(
-        TrainingError, match=r"instance, loss is not finite by step 4 of 6; the last checkpoint is whole"
+        TrainingError,
+        match=r"instance, loss, gradient is not finite by step 4 of 6; the last checkpoint is whole",
     ):
         pretrain(CONFIG, collection, tmp_path / "run")
     state = torch.load(tmp_path / "run" / CHECKPOINT, weights_only=True)
     assert state["step"] == 2
     assert all(torch.isfinite(value).all() for value in state["model"].values())
+
+
+def test_a_gradient_that_is_not_finite_is_never_saved(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss is finite, the update that follows it is not; it is the last of its epoch."""
+    norm = torch.nn.utils.clip_grad_norm_
+
+    def broken(parameters: object, most: float) -> torch.Tensor:
+        return norm(parameters, most) * float("inf")  # type: ignore[arg-type]
+
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", broken)
+    with pytest.raises(TrainingError, match="gradient is not finite by step 2 of 6; nothing was saved yet"):
+        pretrain(CONFIG, collection, tmp_path / "run")
+    assert not (tmp_path / "run" / CHECKPOINT).exists()
+
+
+def test_a_loader_process_that_dies_is_named_and_the_work_saved(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = Moco.advance
+
+    def killing(self: Moco, keys: torch.Tensor, step: int, total: int) -> None:
+        advance(self, keys, step, total)
+        if step == 0:
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    monkeypatch.setattr(Moco, "advance", killing)
+    config = replace(CONFIG, data=Data(workers=1), train=replace(CONFIG.train, epochs=20))
+    with pytest.raises(TrainingError, match=r"a loader process died at step \d+ of 40") as caught:
+        pretrain(config, collection, tmp_path / "run")
+    monkeypatch.undo()
+    step = int(str(caught.value).split(" of 40")[0].split()[-1])
+    assert torch.load(tmp_path / "run" / CHECKPOINT, weights_only=True)["step"] == step
+    pretrain(config, collection, tmp_path / "run", resume=True)
+
+
+def test_an_error_in_a_loader_process_comes_in_its_own_words(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    config = replace(CONFIG, clip=Clip(frames=8, stride=5, size=16), data=Data(store="files", workers=1))
+    with pytest.raises(DataError) as caught:
+        pretrain(config, damaged(tmp_path / "v", 8), tmp_path / "run")
+    assert str(caught.value).startswith("20 videos in a row cannot be read; the last one: damaged")
+    assert "Traceback" not in str(caught.value)
 
 
 def test_few_videos_lower_the_batch(
@@ -262,7 +321,7 @@ def test_a_real_process_saves_and_leaves_when_asked(
         time.sleep(0.1)
     os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert "everything is saved in" in errors
     assert "Traceback" not in errors
     assert torch.load(run / CHECKPOINT, weights_only=True)["step"] >= 2

@@ -132,7 +132,8 @@ def read_clip(
             path, f"frame {wanted[0] if wanted[0] < 0 else wanted[-1]} of {info.frames} was asked for"
         )
     with _Opened(path) as video:
-        convert = _ToArray(size, video.aspect)
+        # one size for all frames, also where a stream changes it on the way
+        convert = _ToArray(size or (info.height, info.width), video.aspect)
         found = {number: convert(frame) for number, frame in _decode_wanted(video, info, wanted)}
     missing = [number for number in wanted if number not in found]
     if missing:
@@ -179,6 +180,11 @@ class _Opened:
             self.container.close()
             raise VideoError(self.path, "has no video stream (sound only?)")
         self.stream = self.container.streams.video[0]
+        if not hasattr(self.stream.codec_context, "name"):  # None: FFmpeg has no such decoder
+            self.container.close()
+            raise VideoError(
+                self.path, "its video codec is unknown to this FFmpeg; convert it, e.g. to H.264"
+            )
         self.codec = self.stream.codec_context.name
         self.aspect = float(self.stream.sample_aspect_ratio or 1)  # width over height of one pixel
         self.stream.codec_context.thread_count = 1  # more threads in a decoder lose; more processes win

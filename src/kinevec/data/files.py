@@ -6,14 +6,16 @@ without labels, a single video, and a CSV with the columns `path[,label][,group]
 """
 
 import csv
+import io
 import logging
 import os
-from collections import defaultdict
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinevec.data.records import Record
 from kinevec.errors import DataError, InputError
@@ -75,29 +77,56 @@ def find_records(source: Path) -> tuple[Record, ...]:
     return records
 
 
-def with_split(records: Sequence[Record], held_out: float) -> tuple[Record, ...]:
+def with_split(records: Sequence[Record], share: float) -> tuple[Record, ...]:
     """Marks every record as "train" or "test" where the data name no split; else leaves them as they are.
 
-    The choice depends only on the names, so that pretraining and evaluation agree on it. Whole groups
-    are held out where there are groups (at least one stays on each side), else the share of each label.
+    The choice depends on names, labels and groups of all listed videos: pretraining and evaluation agree
+    on it where they are given the same list.
     """
-    if any(record.split for record in records):
+    named = sum(bool(record.split) for record in records)
+    if named:
+        if named < len(records):
+            log.warning(
+                "%d of %d videos name no split and belong to none", len(records) - named, len(records)
+            )
         return tuple(records)
-    rng = np.random.default_rng(0)
-    held: set[str] = set()
-    groups = sorted({record.group for record in records if record.group})
-    if len(groups) > 1:
-        count = min(max(1, round(held_out * len(groups))), len(groups) - 1)
-        chosen = {groups[i] for i in rng.permutation(len(groups))[:count]}
-        held = {record.name for record in records if record.group in chosen}
-    else:
-        by_label: dict[str, list[str]] = defaultdict(list)
-        for record in records:
-            by_label[record.label or ""].append(record.name)
-        for _, names in sorted(by_label.items()):
-            count = round(held_out * len(names))
-            held.update(sorted(names)[i] for i in rng.permutation(len(names))[:count])
-    return tuple(replace(record, split="test" if record.name in held else "train") for record in records)
+    ordered = sorted(records, key=lambda record: record.name)
+    held = held_out(
+        [record.label or "" for record in ordered],
+        [record.group for record in ordered],
+        share,
+        np.random.default_rng(0),
+    )
+    test = {record.name for record, out in zip(ordered, held, strict=True) if out}
+    return tuple(replace(record, split="test" if record.name in test else "train") for record in records)
+
+
+def held_out(
+    labels: Sequence[str], groups: Sequence[str | None], share: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Chooses videos to hold out: whole groups where there are several, else the share of each label.
+
+    Where the share of each label rounds to nothing, it is taken of all videos together. At least one video
+    stays on each side, if there are two.
+
+    Returns:
+        (V,), True where a video is held out.
+    """
+    held = np.zeros(len(labels), dtype=bool)
+    names = sorted({group for group in groups if group})
+    if len(names) > 1:
+        count = min(max(1, round(share * len(names))), len(names) - 1)
+        chosen = {names[i] for i in rng.permutation(len(names))[:count]}
+        held[:] = [group in chosen for group in groups]
+        return held
+    for label in sorted(set(labels)):
+        places = [i for i, other in enumerate(labels) if other == label]
+        held[rng.permutation(places)[: round(share * len(places))]] = True
+    if len(labels) > 1 and not held.any():
+        held[rng.permutation(len(labels))[: max(1, round(share * len(labels)))]] = True
+    if len(labels) > 1 and held.all():
+        held[0] = False
+    return held
 
 
 def _read_tree(root: Path) -> tuple[Record, ...]:
@@ -131,7 +160,11 @@ def _read_tree(root: Path) -> tuple[Record, ...]:
 def _walk(root: Path) -> Iterator[str]:
     """Names of all video files below a folder; follows links, but enters every real folder once."""
     entered: set[str] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
+
+    def unreadable(error: OSError) -> None:
+        log.warning("%s: cannot be read: %s; its videos are missing", error.filename, error.strerror)
+
+    for folder, subfolders, files in os.walk(root, onerror=unreadable, followlinks=True):
         real = os.path.realpath(folder)
         if real in entered:
             subfolders.clear()
@@ -150,7 +183,7 @@ def _read_csv(path: Path) -> tuple[Record, ...]:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save the list as UTF-8") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    reader = csv.DictReader(text.splitlines())
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     columns = [(name or "").strip().lower() for name in reader.fieldnames or []]
     reader.fieldnames = columns
     if "path" not in columns:
@@ -164,6 +197,7 @@ def _read_csv(path: Path) -> tuple[Record, ...]:
         name = (row["path"] or "").strip().replace("\\", "/")
         if not name:
             raise DataError(f"{where}: the path is empty")
+        name = posixpath.normpath(name)  # ./a.mp4 is a.mp4
         split = (row.get("split") or "").strip().lower() or None
         if split and split not in SPLITS:
             raise DataError(f"{where}: split is '{split}'; it must be train, val or test")

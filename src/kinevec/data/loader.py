@@ -4,9 +4,11 @@ Everything random about a sample comes from (seed, epoch, place in the collectio
 process it is made in. A video that fails is replaced by another one, chosen from the same three numbers.
 """
 
+import multiprocessing
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from kinevec.data.source import Source
 from kinevec.errors import DataError, VideoError
 from kinevec.views.pipeline import View, random_view
 
+ORDER = 2**32 - 1  # stands for the order of an epoch where a video's place would stand
 SUBSTITUTES = 20  # tries to replace a failing video before the batch is given up
 
 
@@ -106,7 +109,7 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
         return self.videos // self.batch
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.videos)
+        order = np.random.default_rng([self.seed, self.epoch, ORDER]).permutation(self.videos)
         for step in range(self.skip, len(self)):
             places = order[step * self.batch : (step + 1) * self.batch]
             yield [(self.epoch, int(place)) for place in places]
@@ -125,15 +128,28 @@ def make_loader(
         pin_memory=pin,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_leave_signals_to_parent,
+        multiprocessing_context=_clean_processes() if workers else None,
+        worker_init_fn=_leave_ctrl_c_to_parent,
     )
     return loader, sampler
 
 
-def _leave_signals_to_parent(worker: int) -> None:
+def _clean_processes() -> BaseContext:
+    """Workers that do not inherit the threads of this process, with whose locks a fork can hang for ever.
+
+    They come from a server process that imports PyTorch once. Their death is noticed when a batch is asked
+    for, never in the middle of a step.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _leave_ctrl_c_to_parent(worker: int) -> None:
     """Ctrl-C reaches the whole process group; the parent ends its workers when it has saved its work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class _Collate:

@@ -19,14 +19,10 @@ def clip_numbers(start: int, frames: int, clip: Clip) -> list[int]:
     return [(start + t * clip.stride) % frames for t in range(clip.frames)]
 
 
-def last_start(frames: int, clip: Clip) -> int:
-    """The last frame at which a clip that fits can begin; 0 for a short video."""
-    return max(frames - clip.span, 0)
-
-
 def uniform_clip(frames: int, clip: Clip, rng: np.random.Generator) -> list[int]:
-    """Frame numbers (T,) of a clip whose start is uniform over all that fit."""
-    return clip_numbers(int(rng.integers(last_start(frames, clip) + 1)), frames, clip)
+    """Frame numbers (T,) of a clip whose start is uniform over all that fit; of a looped video, over all."""
+    starts = frames if is_short(frames, clip) else frames - clip.span + 1
+    return clip_numbers(int(rng.integers(starts)), frames, clip)
 
 
 def two_clips(frames: int, clip: Clip, rng: np.random.Generator) -> tuple[list[int], list[int]]:
@@ -35,6 +31,9 @@ def two_clips(frames: int, clip: Clip, rng: np.random.Generator) -> tuple[list[i
 
 
 def even_clips(frames: int, clip: Clip, count: int) -> list[list[int]]:
-    """Frame numbers of `count` clips whose starts are even in time, first and last included (evaluation)."""
-    starts: NDArray[np.float64] = np.linspace(0, last_start(frames, clip), count)
+    """Frame numbers of `count` clips whose starts are even in time, first and last included (evaluation).
+
+    A video that must be looped has one start, 0.
+    """
+    starts: NDArray[np.float64] = np.linspace(0, max(frames - clip.span, 0), count)
     return [clip_numbers(round(float(start)), frames, clip) for start in starts]

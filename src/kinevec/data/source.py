@@ -94,7 +94,7 @@ def write_rejected(rejected: Sequence[Rejected], path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", "reason"])
     writer.writerows((item.name, item.reason) for item in rejected)
-    path.write_text(text.getvalue(), "utf-8")
+    path.write_text(text.getvalue(), "utf-8", "surrogateescape")  # names may hold bytes that are no text
 
 
 class FileSource:

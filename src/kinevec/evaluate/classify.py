@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from kinevec.data.files import held_out
 from kinevec.runtime import one_thread
 
 # L2 on the weights, beside a mean loss over features of unit mean square deviation.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 HELD_OUT = 0.25  # of train, to choose the penalty on
-
-
 MAX_STEPS = 200  # of L-BFGS; the smallest penalties stop there, the others converge before
 
 
@@ -58,7 +57,7 @@ def linear_probe(
     classes = sorted(set(train_labels))
     place = {label: i for i, label in enumerate(classes)}
     x, y = _unit(train), torch.tensor([place[label] for label in train_labels])
-    held = _held_out(train_labels, groups, np.random.default_rng(seed))
+    held = held_out(train_labels, groups or [], HELD_OUT, np.random.default_rng(seed))
     penalty = PENALTIES[len(PENALTIES) // 2]
     if held.any() and not held.all():
         fits = {p: fit(x[~held], y[~held], len(classes), p) for p in PENALTIES}
@@ -70,7 +69,8 @@ def linear_probe(
     ranked = torch.sort(_scores(weights, _unit(test)), dim=1, descending=True, stable=True).indices
     truth = torch.tensor([place.get(label, -1) for label in test_labels])
     hit = ranked[:, :5] == truth[:, None]
-    per_class = [float(hit[truth == c, 0].float().mean()) for c in sorted(set(truth.tolist()))]
+    right = hit[:, 0].numpy()
+    per_class = [right[np.array(test_labels) == label].mean() for label in sorted(set(test_labels))]
     return Probe(
         top1=100 * float(hit[:, 0].float().mean()),
         top5=100 * float(hit.any(1).float().mean()),
@@ -126,19 +126,3 @@ def _scores(weights: Tensor, x: Tensor) -> Tensor:
 
 def _unit(clips: NDArray[np.float32]) -> Tensor:
     return F.normalize(torch.from_numpy(clips), dim=-1)
-
-
-def _held_out(
-    labels: Sequence[str], groups: Sequence[str | None] | None, rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    names = sorted({group for group in groups or () if group})
-    held = np.zeros(len(labels), dtype=bool)
-    if len(names) > 1 and groups is not None:
-        count = min(max(1, round(HELD_OUT * len(names))), len(names) - 1)
-        chosen = {names[i] for i in rng.permutation(len(names))[:count]}
-        held[:] = [group in chosen for group in groups]
-        return held
-    for label in sorted(set(labels)):
-        places = [i for i, other in enumerate(labels) if other == label]
-        held[rng.permutation(places)[: round(HELD_OUT * len(places))]] = True
-    return held

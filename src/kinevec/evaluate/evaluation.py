@@ -1,10 +1,13 @@
 """Judge a run on labelled videos: retrieval and linear probe, beside the untrained encoder and chance."""
 
 import json
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from kinevec.data.source import Collection, Progress
 from kinevec.errors import DataError
@@ -13,6 +16,9 @@ from kinevec.evaluate.features import Features, extract
 from kinevec.evaluate.retrieval import KS, retrieval
 from kinevec.runtime import provenance
 from kinevec.train.checkpoint import load_encoder, untrained_encoder, write_text
+from kinevec.train.loop import VIDEOS
+
+log = logging.getLogger(__name__)
 
 CLIPS = 10  # a video, even in time (METHODS §3)
 
@@ -39,12 +45,33 @@ class Evaluation:
         write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
+def check(collection: Collection) -> None:
+    """Refuses a collection that cannot be scored, before anything is decoded.
+
+    Raises:
+        DataError: the train or the test split is empty, or has no labels where the other has.
+    """
+    splits = {name: [r for r in collection.records if r.split == name] for name in ("train", "test")}
+    for name, records in splits.items():
+        if not records:
+            raise DataError(
+                f"no video belongs to the {name} split; evaluation compares test with train videos"
+            )
+    labelled = {name: sum(bool(record.label) for record in records) for name, records in splits.items()}
+    if any(labelled.values()) and not all(labelled.values()):
+        raise DataError(
+            f"labelled videos: {labelled['train']} in train, {labelled['test']} in test; both splits need some "
+            "to be scored (or none at all)"
+        )
+
+
 def evaluate(
     run: Path,
     collection: Collection,
     *,
     clips: int = CLIPS,
     untrained: bool = True,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> Evaluation:
     """Scores the encoder of a run on a collection with a train and a test split (METHODS §3).
@@ -55,20 +82,18 @@ def evaluate(
             Without labels there are features but no scores.
         clips: clips a video.
         untrained: also score the same encoder as it was before training.
+        device: where to compute.
 
     Raises:
-        DataError: one of the splits is empty.
+        DataError: as for `check`.
     """
+    check(collection)
     encoder, config, step = load_encoder(run)
-    encoders = {"trained": encoder}
+    encoders: dict[str, nn.Module] = {"trained": encoder}
     if untrained:
         encoders["untrained"] = untrained_encoder(config)
-    for split in ("train", "test"):
-        if not any(record.split == split for record in collection.records):
-            raise DataError(
-                f"no video belongs to the {split} split; evaluation compares test with train videos"
-            )
-    features = extract(encoders, config, collection, clips=clips, progress=progress)
+    seen = trained_on(run, collection)
+    features = extract(encoders, config, collection, clips=clips, device=device, progress=progress)
     labelled = {name: value.only(lambda record: bool(record.label)) for name, value in features.items()}
     labelled = {name: value for name, value in labelled.items() if len(value.collection)}
     scores = {name: score(value) for name, value in labelled.items()}
@@ -78,13 +103,14 @@ def evaluate(
         "data": {
             "train": len(first.split("train").collection),
             "test": len(first.split("test").collection),
-            "classes": len({label for label in first.labels if label}),
-            "rejected": len(first.collection.rejected),
+            "classes": len(set(first.labels) - {""}),
+            "rejected": {item.name: item.reason for item in first.collection.rejected},
+            "test_seen_in_training": seen,
         },
         "protocol": {
             "clips": clips,
             "view": "central square",
-            "selected_on": "last epoch; penalty of the probe on held-out train videos",
+            "selected_on": "nothing (last step); the probe's penalty on held-out train videos",
         },
         "run": {
             "folder": str(run),
@@ -93,17 +119,32 @@ def evaluate(
             "step": step,
             "seed": config.train.seed,
         },
-        "provenance": provenance(),
+        "provenance": provenance(device),
     }
     chance_of = next(iter(labelled.values()), None)
     return Evaluation(scores, chance(chance_of) if chance_of else {}, features, facts)
 
 
+def trained_on(run: Path, collection: Collection) -> int | None:
+    """How many test videos the run was pretrained on; warns of any. None where the run does not say."""
+    listed = run / VIDEOS
+    if not listed.is_file():
+        return None
+    seen = set(json.loads(listed.read_text("utf-8")))
+    test = [record for record in collection.records if record.split == "test"]
+    count = sum(str(record.path.resolve()) in seen for record in test)
+    if count:
+        log.warning(
+            "%d of %d test videos were trained on (without labels); give pretraining and evaluation the same list, "
+            "or name the splits in it",
+            *(count, len(test)),
+        )
+    return count
+
+
 def score(features: Features) -> dict[str, float]:
     """R@1, R@5, … and the linear probe's accuracies, in percent, of features with labels and splits."""
     train, test = features.split("train"), features.split("test")
-    if not len(train.collection) or not len(test.collection):
-        raise DataError("both splits need labelled videos to be scored")
     found = retrieval(test.videos, test.labels, train.videos, train.labels)
     probe = linear_probe(
         train.clips,
@@ -129,8 +170,10 @@ def chance(features: Features) -> dict[str, float]:
         misses = [_miss_all(counts[label], total, min(k, total)) for label in test.labels]
         result[f"R@{k}"] = 100 * (1 - sum(misses) / len(misses))
     known = sum(label in counts for label in test.labels) / len(test.labels)
-    result["linear top-1"] = result["linear per class"] = 100 * known / len(counts)
+    result["linear top-1"] = 100 * known / len(counts)
     result["linear top-5"] = 100 * known * min(1.0, 5 / len(counts))
+    classes = set(test.labels)
+    result["linear per class"] = 100 * len(classes & set(counts)) / len(classes) / len(counts)
     return result
 
 

@@ -1,5 +1,7 @@
 """Features of labelled videos: what a frozen encoder says of evenly spaced clips of each."""
 
+import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kinevec.config import Config
-from kinevec.data.decode import read_clip
+from kinevec.data.decode import VideoInfo, read_clip
 from kinevec.data.records import Record
 from kinevec.data.sampling import even_clips
 from kinevec.data.source import Collection, Progress, Rejected
@@ -18,6 +20,10 @@ from kinevec.models.conv import channels_last
 from kinevec.models.heads import pool
 from kinevec.runtime import Precision, autocast, guard_bf16, pick_device, pick_precision
 from kinevec.views.pipeline import centre_view, finish_batch
+
+log = logging.getLogger(__name__)
+
+LARGE = 4  # times the clip's size: frames with a larger short side are scaled down while decoding
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ def extract(
     collection: Collection,
     *,
     clips: int = 10,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> dict[str, Features]:
     """Features of every video for several encoders at once; each video is decoded only once.
@@ -68,35 +75,37 @@ def extract(
 
     Args:
         encoders: name → frames (N, 3, T, H, W) to feature map (N, C, T', H', W').
-        config: of the run: clip shape, normalisation, device, precision.
+        config: of the run: clip shape, normalisation, precision.
         clips: M, clips a video.
+        device: where to compute; a run need not be judged where it was trained.
 
     Raises:
         DataError: not one video decodes.
     """
-    device = pick_device(config.train.device)
-    precision = pick_precision(config.train.precision, device)
+    place = pick_device(device)
+    precision = pick_precision(config.train.precision, place)
     for encoder in encoders.values():
-        channels_last(encoder.to(device).eval())
+        channels_last(encoder.to(place).eval())
     if precision == "bf16":
         size = config.clip.size
-        example = torch.zeros(2, 3, config.clip.frames, size, size, device=device)
+        example = torch.zeros(2, 3, config.clip.frames, size, size, device=place)
         for encoder in encoders.values():
             guard_bf16(encoder, example)
     found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in encoders}
     kept: list[str] = []
     rejected = list(collection.rejected)
-    for place, record in enumerate(collection.records):
+    for index, record in enumerate(collection.records):
         try:
-            batch = _clips_of(config, collection, place, clips)
+            batch = _clips_of(config, collection, index, clips)
         except VideoError as error:
+            log.warning("left out %s: %s", record.name, error.reason)
             rejected.append(Rejected(record.name, error.reason))
         else:
             kept.append(record.name)
             for name, encoder in encoders.items():
-                found[name].append(_encode(encoder, batch, config, device, precision))
+                found[name].append(_encode(encoder, batch, config, place, precision))
         if progress:
-            progress(place + 1, len(collection))
+            progress(index + 1, len(collection))
     if not kept:
         raise DataError(f"none of {len(collection)} videos decodes; the first: {rejected[-1].reason}")
     names = set(kept)
@@ -110,9 +119,17 @@ def _clips_of(config: Config, collection: Collection, index: int, clips: int) ->
     info = collection.infos[index]
     numbers: Sequence[Sequence[int]] = even_clips(info.frames, config.clip, clips)
     needed = sorted({number for clip in numbers for number in clip})
-    frames = centre_view(read_clip(info.path, needed, info=info).frames, config.clip.size)
+    frames = centre_view(
+        read_clip(info.path, needed, info=info, size=_bounded(info, config)).frames, config.clip.size
+    )
     place = {number: i for i, number in enumerate(needed)}
     return np.stack([frames[[place[number] for number in clip]] for clip in numbers])
+
+
+def _bounded(info: VideoInfo, config: Config) -> tuple[int, int] | None:
+    """A size (height, width) to decode large frames to, so that a video fits into memory; None: as it is."""
+    scale = LARGE * config.clip.size / min(info.height, info.width)
+    return (math.ceil(info.height * scale), math.ceil(info.width * scale)) if scale < 1 else None
 
 
 @torch.no_grad()

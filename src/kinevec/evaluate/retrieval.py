@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 KS = (1, 5, 10, 20, 50)
 
 
-def prepared(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features (V, C) centred by their own mean and scaled to unit length."""
-    centred = features - features.mean(0)
+def prepared(features: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features (V, C) centred by a mean (C,) and scaled to unit length."""
+    centred = features - mean
     unit: NDArray[np.float32] = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     return unit
 
@@ -21,7 +21,7 @@ def neighbours(
     """The most similar gallery videos of each query video; each side is centred by its own mean.
 
     Args:
-        query: (Q, C) video features.
+        query: (Q, C) video features; a single one is centred by the gallery's mean.
         gallery: (G, C).
         count: at most G.
 
@@ -29,7 +29,9 @@ def neighbours(
         Places in the gallery and cosine similarities, both (Q, count), the most similar first; equal
         similarities keep the order of the gallery.
     """
-    similarity = prepared(query) @ prepared(gallery).T
+    middle = gallery.mean(0)
+    own = query.mean(0) if len(query) > 1 else middle  # centred by itself, a single query would vanish
+    similarity = prepared(query, own) @ prepared(gallery, middle).T
     order = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
     return order, np.take_along_axis(similarity, order, 1)
 

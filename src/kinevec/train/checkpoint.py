@@ -32,16 +32,18 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     """
     aside = path.with_name(f".{path.name}.part")
     try:
-        write(aside)
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
+        try:
+            write(aside)
+            with aside.open("rb") as file:
+                os.fsync(file.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)  # there only if something failed
     except (
         OSError,
         RuntimeError,
         safetensors.SafetensorError,
-    ) as error:  # torch.save: RuntimeError on a full disk
-        aside.unlink(missing_ok=True)
+    ) as error:  # RuntimeError: torch.save, full disk
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise OutputError(f"{path}: cannot be written ({reason}); what was there before is whole") from error
 
@@ -70,11 +72,12 @@ def load_checkpoint(folder: Path, config: Config) -> dict[str, Any]:
     path = folder / CHECKPOINT
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        old = from_dict(Config, state.pop("config"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no checkpoint to resume from") from error
     except Exception as error:  # torch.load raises many kinds on a damaged file
         raise CheckpointError(f"{path}: damaged, cannot be read ({type(error).__name__})") from error
-    changes = differences(from_dict(Config, state.pop("config")), config)
+    changes = differences(old, config)
     if changes:
         raise CheckpointError(
             f"{folder}: was made with another configuration: {'; '.join(changes)}. "
@@ -106,6 +109,7 @@ def load_encoder(run: Path) -> tuple[VideoResNet, Config, int]:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         config = from_dict(Config, tomllib.loads(header["config"]))
+        step = int(header["step"])
     except (safetensors.SafetensorError, KeyError, tomllib.TOMLDecodeError) as error:
         raise CheckpointError(f"{path}: damaged, or not written by kinevec ({error})") from error
     encoder = build_encoder(config.model.name)
@@ -113,7 +117,7 @@ def load_encoder(run: Path) -> tuple[VideoResNet, Config, int]:
         encoder.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"{path}: its weights do not fit the encoder '{config.model.name}'") from error
-    return encoder, config, int(header["step"])
+    return encoder, config, step
 
 
 def untrained_encoder(config: Config) -> VideoResNet:
