@@ -3,32 +3,41 @@
 import csv
 from pathlib import Path
 
-from faults import numbered_video, read_number
+import numpy as np
 
-from kinevec.data.decode import read_clip
+from faults import numbered_video, read_number
+from kinevec.data.decode import VideoInfo, probe, read_clip
 from kinevec.data.files import find_records
 from kinevec.data.manifest import read_manifest
 from kinevec.data.prepare import PrepareConfig, Summary, prepare
+from kinevec.data.prepare.entries import Prepared
+from kinevec.data.prepare.folder import Folder
+from kinevec.data.prepare.transcode import Job, Outcome, Transcoder
 
-PLAIN = PrepareConfig(short_side=32, motion="none")
+PLAIN = PrepareConfig(motion="none")
+SMALL = PrepareConfig(short_side=32, motion="none")
 
 
 def make_videos(folder: Path, *names: str, frames: int = 6) -> Path:
+    """Numbered videos of so many frames, and one more each."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, name in enumerate(names):
         numbered_video(folder / name, frames + i, (48, 40))
     return folder
 
 
-def run(videos: Path, out: Path, config: PrepareConfig = PLAIN, **options: object) -> Summary:
+def run(videos: Path, out: Path, config: PrepareConfig = SMALL, **options: object) -> Summary:
+    """Prepares a folder in this process, unless told otherwise."""
     return prepare(find_records(videos), out, config, **({"workers": 0} | options))  # type: ignore[arg-type]
 
 
 def names(out: Path) -> list[str | None]:
+    """Names in the manifest."""
     return read_manifest(out).texts("name")
 
 
 def rejected(out: Path) -> dict[str, tuple[str, str]]:
+    """Name → kind and reason of what was left out."""
     with (out / "rejected.csv").open(newline="", encoding="utf-8") as file:
         return {row["name"]: (row["kind"], row["reason"]) for row in csv.DictReader(file)}
 
@@ -53,6 +62,7 @@ def clean(out: Path) -> None:
 
 
 def transcode(source: Path, config: PrepareConfig = PLAIN) -> Outcome:
+    """What the task of the workers makes of one file."""
     root = source.parent / "out"
     (root / "parts").mkdir(parents=True, exist_ok=True)
     return Transcoder(Folder(root), config)(Job(source.name, source), lambda: False)
@@ -70,6 +80,7 @@ def prepared(source: Path, config: PrepareConfig = PLAIN) -> VideoInfo:
 
 
 def same_table(a: VideoInfo, b: VideoInfo) -> None:
+    """Asserts that two frame tables are equal to the last bit."""
     assert (a.path, a.width, a.height, a.codec, a.keys) == (b.path, b.width, b.height, b.codec, b.keys)
     np.testing.assert_array_equal(a.times, b.times)
     assert (a.pts is None) == (b.pts is None)
@@ -78,5 +89,6 @@ def same_table(a: VideoInfo, b: VideoInfo) -> None:
 
 
 def shown_numbers(info: VideoInfo, asked: list[int] | None = None) -> list[int]:
+    """The numbers that the asked frames show; all of them by default."""
     asked = list(range(info.frames)) if asked is None else asked
     return [read_number(frame) for frame in read_clip(info.path, asked, info=info).frames]

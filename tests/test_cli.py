@@ -66,9 +66,32 @@ def test_pretrain_then_eval(videos: Path, tmp_path: Path) -> None:
         assert word in judged.stdout
     found = json.loads((run / "eval.json").read_text())
     assert set(found["scores"]) == {"trained", "untrained"}
-    assert found["data"] == {"train": 7, "test": 3, "classes": 2, "rejected": {}, "test_seen_in_training": 0}
+    assert found["data"] == {
+        "train": 7,
+        "test": 3,
+        "classes": 2,
+        "rejected": {"läuft/empty.mp4": "empty file (0 bytes)"},
+        "test_seen_in_training": 0,
+    }
     again = kinevec("pretrain", "moco", "--data", videos, "-o", run, *CHANGES)
     refused(again, 2, "holds a run; pass --resume")
+
+
+def test_prepared_videos_train_like_others(videos: Path, tmp_path: Path) -> None:
+    prepared = tmp_path / "prepared"
+    options = ["--short-side", "32", "--motion", "none", "--workers", "1"]
+    result = kinevec("prepare", videos, "-o", prepared, *options)
+    assert result.returncode == 0, result.stderr
+    assert "10 videos" in result.stdout
+    assert "läuft/empty.mp4" in (prepared / "rejected.csv").read_text()
+    run = tmp_path / "run"
+    trained = kinevec("pretrain", "moco", "--data", prepared, "-o", run, *CHANGES)
+    assert trained.returncode == 0, trained.stderr
+    judged = kinevec("eval", run, "--data", prepared, "--clips", "2")
+    assert judged.returncode == 0, judged.stderr
+    data = json.loads((run / "eval.json").read_text())["data"]
+    assert (data["classes"], data["test_seen_in_training"]) == (2, 0)
+    refused(kinevec("prepare", videos, "-o", prepared, "--short-side", "64"), 2, "short_side")
 
 
 def test_synth_makes_videos(tmp_path: Path) -> None:

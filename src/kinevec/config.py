@@ -6,6 +6,7 @@ configuration back so that reading it again gives an equal one.
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -293,7 +294,9 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
             raise ConfigError(f"{key} is {value!r}; it must be a list of {len(arguments)} numbers")
         return tuple(_typed(kind, item, key) for kind, item in zip(arguments, value, strict=True))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
+    if hint is float and isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{key} is {value}; it must be a finite number")
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         raise ConfigError(f"{key} is {value!r}; it must be of type {hint.__name__}")
     return value

@@ -66,7 +66,8 @@ def demo(
     result = evaluation.evaluate(run, everything, progress=counter(watcher, "encoding"))
     result.write(run / "eval.json")
     report = folder / "report.html"
-    write_report(report, _demo_report(run, config, result, minutes=(time.perf_counter() - begun) / 60))
+    minutes = (time.perf_counter() - begun) / 60
+    write_report(report, _demo_report(run, config, result, procedural=videos is None, minutes=minutes))
     return report, result
 
 
@@ -80,7 +81,9 @@ def _fitted(config: Config, videos: int, steps: int) -> Config:
     )
 
 
-def _demo_report(run: Path, config: Config, result: Evaluation, minutes: float) -> Report:
+def _demo_report(
+    run: Path, config: Config, result: Evaluation, *, procedural: bool, minutes: float
+) -> Report:
     entries = read_log(run)
     steps = [entry["step"] for entry in entries]
     data = result.facts["data"]
@@ -89,6 +92,12 @@ def _demo_report(run: Path, config: Config, result: Evaluation, minutes: float) 
         "tell clips of the same video from clips of others (momentum contrast, MoCo).",
         f"It is judged on {data['test']} videos it never saw.",
     ]
+    if procedural:
+        summary.append(
+            "In these videos only the motion of the object tells the class; its shape and colours and the "
+            "background say nothing. Neighbours that share the query's background but not its label show what "
+            "such training looks at first."
+        )
     curves = [
         Curve(
             "Contrastive loss",

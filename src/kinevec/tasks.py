@@ -17,9 +17,14 @@ from kinevec.data import (
     with_split,
     write_synthetic_videos,
 )
+from kinevec.data import prepare as preparation
+from kinevec.data.manifest import read_manifest
+from kinevec.data.manifest_file import PARQUET
+from kinevec.data.prepare import PrepareConfig, Summary
 from kinevec.errors import DataError, OutputError
 from kinevec.evaluate import evaluation
 from kinevec.evaluate.evaluation import Evaluation
+from kinevec.runtime import cores
 from kinevec.train import loop
 from kinevec.train.checkpoint import load_encoder
 from kinevec.train.meter import Status
@@ -51,6 +56,27 @@ def synth(out: str | Path, config: SynthConfig | None = None, *, watcher: Watche
     """
     progress = counter(watcher or Silent(), "making videos")
     return write_synthetic_videos(Path(out), config or SynthConfig(), progress=progress)
+
+
+def prepare(
+    videos: str | Path,
+    out: str | Path,
+    config: PrepareConfig | None = None,
+    *,
+    workers: int = 0,
+    watcher: Watcher | None = None,
+) -> Summary:
+    """Checks, transcodes, measures and lists videos once, so that training reads them fast.
+
+    Args:
+        videos: folder, CSV or single file.
+        out: folder of the prepared videos; goes on where an earlier run ended.
+        workers: processes; 0: one per core.
+    """
+    progress = counter(watcher or Silent(), "preparing")
+    return preparation.prepare(
+        find_records(Path(videos)), Path(out), config, workers=workers or cores(), progress=progress
+    )
 
 
 def pretrain(
@@ -124,13 +150,18 @@ def open_collection(
     """Finds, splits and probes the videos of a folder or list.
 
     Args:
+        data: folder, CSV or single file, or a folder that `prepare` made.
         split: keep only this one; "all" keeps every video.
         most: draw at most so many videos; 0: all.
 
     Raises:
         DataError: no video belongs to the split, or none can be read.
     """
-    records = with_split(find_records(Path(data)), config.data.held_out)
+    manifest = read_manifest(Path(data)) if (Path(data) / PARQUET).is_file() else None
+    listed = (
+        find_records(Path(data)) if manifest is None else [manifest.record(i) for i in range(len(manifest))]
+    )
+    records = with_split(listed, config.data.held_out)
     kept = [record for record in records if split in ("all", record.split)]
     if not kept:
         known = ", ".join(sorted({record.split or "none" for record in records}))
@@ -140,6 +171,9 @@ def open_collection(
     if most and len(kept) > most:
         places = sorted(np.random.default_rng(config.train.seed).permutation(len(kept))[:most])
         kept = [kept[i] for i in places]
+    if manifest is not None:  # its tables say what opening every file would
+        infos = {record.name: manifest.info(i) for i, record in enumerate(listed)}
+        return Collection(tuple(kept), tuple(infos[record.name] for record in kept), ())
     return open_videos(kept, counter(watcher, "checking") if watcher else None)
 
 

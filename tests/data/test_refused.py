@@ -1,6 +1,5 @@
 """What is no video, or does not decode to its end, is refused in words a person can act on."""
 
-import os
 import re
 import struct
 from collections.abc import Callable
@@ -14,19 +13,15 @@ import pytest
 
 import faults
 from faults import numbered_video, read_number
-from kinevec.data.decode import VideoInfo, probe, read_clip
-from kinevec.data.prepare.check import Checked, Unusable, check, decode_whole
+from kinevec.data.prepare.check import Unusable, check, decode_whole
 from kinevec.data.prepare.cutoff import claimed_size
-from kinevec.data.prepare.encode import Encoder
-from kinevec.data.prepare.entries import Entry, Prepared, Refusal
+from kinevec.data.prepare.entries import Refusal
 from kinevec.data.prepare.folder import Folder
-from kinevec.data.prepare.plan import PrepareConfig, plan_frames, target_size
-from kinevec.data.prepare.transcode import Job, Outcome, Transcoder
+from kinevec.data.prepare.plan import PrepareConfig
+from kinevec.data.prepare.transcode import Job, Transcoder
 from kinevec.data.prepare.workers import Stopped
-from kinevec.errors import ConfigError, OutputError
 from numbered import packets
-
-# ---------------------------------------------------------------- what is refused
+from preparing import PLAIN, prepared, transcode
 
 TRUNCATED = r"cut off: [\d,]+ of [\d,]+ bytes are there; damaged after frame \d+( of 60)? \(\d\.\d s\): copy"
 Maker = Callable[[Path], Path | None]

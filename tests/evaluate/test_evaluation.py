@@ -116,6 +116,14 @@ def test_the_untrained_encoder_can_be_left_out(collection: Collection, run: Path
     assert list(evaluate(run, collection, clips=1, untrained=False).scores) == ["trained"]
 
 
+def test_everything_is_computed_on_the_device_that_was_asked_for(
+    collection: Collection, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    result = evaluation.evaluate(run, collection, clips=1, device="cpu", untrained=False)
+    assert result.facts["provenance"]["device"] == "cpu"
+
+
 def test_videos_without_labels_give_features_and_no_scores(
     collection: Collection, run: Path, tmp_path: Path
 ) -> None:
@@ -142,8 +150,12 @@ def test_only_labelled_videos_are_scored(collection: Collection, run: Path) -> N
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_an_empty_split_is_named(split: str, collection: Collection, run: Path) -> None:
     other = "test" if split == "train" else "train"
+    decoded: list[int] = []
     with pytest.raises(DataError, match=f"no video belongs to the {split} split"):
-        evaluate(run, relabelled(collection, split=other), clips=1)
+        evaluate(
+            run, relabelled(collection, split=other), clips=1, progress=lambda *at: decoded.append(at[0])
+        )
+    assert not decoded
 
 
 @pytest.mark.parametrize(

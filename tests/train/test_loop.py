@@ -20,6 +20,8 @@ from kinevec.config import Clip, Config, Data, Method, Model, Train, Views, load
 from kinevec.data import Collection, find_records, open_videos
 from kinevec.errors import CheckpointError, DataError, Interrupted, OutputError, TrainingError
 from kinevec.methods.moco import Moco
+from kinevec.models.conv import Route
+from kinevec.models.guard import guard_bf16
 from kinevec.train.checkpoint import CHECKPOINT, load_encoder
 from kinevec.train.log import read_log
 from kinevec.train.loop import pretrain
@@ -159,9 +161,9 @@ def test_bf16_is_guarded(collection: Collection, tmp_path: Path, monkeypatch: py
     """Both encoders are checked at the shape that training uses before the first step."""
     seen: list[tuple[bool, torch.Size]] = []
 
-    def note(model: torch.nn.Module, example: torch.Tensor) -> dict[str, str]:
+    def note(model: torch.nn.Module, example: torch.Tensor) -> dict[str, Route]:
         seen.append((next(model.parameters()).requires_grad, example.shape))
-        return {"stem.0": "padded"}
+        return guard_bf16(model, example)
 
     monkeypatch.setattr("kinevec.train.trainer.guard_bf16", note)
     pretrain(CONFIG, collection, tmp_path / "fp32")

@@ -9,6 +9,7 @@ start and counted.
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -20,6 +21,7 @@ from kinevec.errors import VideoError
 
 # These codecs hide frames in packets of their own: only decoding tells which packets show.
 HIDING_CODECS = {"vp8"}
+NOT_CODED = 19  # bytes, at most, of a packet of MPEG-4 that only says that the last picture stays
 
 
 @dataclass(frozen=True, repr=False)
@@ -219,8 +221,9 @@ def _packet_table(video: _Opened) -> tuple[list[int], list[int], bool]:
     shown: list[int] = []
     keys: list[int] = []
     trusted = True
+    empty = NOT_CODED if video.codec == "mpeg4" else 0
     for packet in video.container.demux(video.stream):
-        if packet.size == 0 or packet.is_corrupt:
+        if packet.size <= empty or packet.is_corrupt:
             continue  # the flush packet at the end, or one cut in two where the file was cut
         if packet.pts is None:
             trusted = False
@@ -260,9 +263,9 @@ def _decode_wanted(
     while at < len(targets):
         start = bisect_right(info.keys, targets[at]) - 1
         if start > reached or at == 0:
-            video.seek(info.keys[max(start, 0)] if info.keys else targets[at])
+            frames = _from_key(video, info.keys[max(start, 0)] if info.keys else targets[at], targets[at])
             reached = max(start, reached)
-        for frame in video.decode():
+        for frame in frames:
             if frame.pts is None or frame.pts < targets[at]:
                 continue
             if frame.pts == targets[at]:
@@ -272,6 +275,20 @@ def _decode_wanted(
                 break
         else:
             return
+
+
+def _from_key(video: _Opened, key: int, target: int) -> Iterator[av.VideoFrame]:
+    """Decodes from a key frame; from the start of the file where seeking leads past the target.
+
+    MPEG transport streams have no index: FFmpeg lands between key frames, and decodes from the next one.
+    """
+    video.seek(key)
+    frames = video.decode()
+    first = next(frames, None)
+    if first is None or (first.pts is not None and first.pts > target):
+        video.reopen()
+        return video.decode()
+    return chain([first], frames)
 
 
 def _shown_size(frame: av.VideoFrame, aspect: float) -> tuple[int, int]:

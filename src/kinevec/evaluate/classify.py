@@ -59,7 +59,11 @@ def linear_probe(
     x, y = _unit(train), torch.tensor([place[label] for label in train_labels])
     held = held_out(train_labels, groups or [], HELD_OUT, np.random.default_rng(seed))
     penalty = PENALTIES[len(PENALTIES) // 2]
-    if held.any() and not held.all():
+    if not set(y[held].tolist()) & set(
+        y[~held].tolist()
+    ):  # groups that are classes cannot tell penalties apart
+        held = held_out(train_labels, [], HELD_OUT, np.random.default_rng(seed))
+    if held.any():
         fits = {p: fit(x[~held], y[~held], len(classes), p) for p in PENALTIES}
         accuracy = {
             p: float((_scores(w, x[held]).argmax(1) == y[held]).float().mean()) for p, w in fits.items()
@@ -68,12 +72,11 @@ def linear_probe(
     weights = fit(x, y, len(classes), penalty)
     ranked = torch.sort(_scores(weights, _unit(test)), dim=1, descending=True, stable=True).indices
     truth = torch.tensor([place.get(label, -1) for label in test_labels])
-    hit = ranked[:, :5] == truth[:, None]
-    right = hit[:, 0].numpy()
-    per_class = [right[np.array(test_labels) == label].mean() for label in sorted(set(test_labels))]
+    hit = (ranked[:, :5] == truth[:, None]).numpy()
+    per_class = [hit[np.array(test_labels) == label, 0].mean() for label in sorted(set(test_labels))]
     return Probe(
-        top1=100 * float(hit[:, 0].float().mean()),
-        top5=100 * float(hit.any(1).float().mean()),
+        top1=100 * float(hit[:, 0].mean()),
+        top5=100 * float(hit.any(1).mean()),
         per_class=100 * float(np.mean(per_class)),
         penalty=penalty,
         predicted=[classes[i] for i in ranked[:, 0]],

@@ -88,12 +88,14 @@ def evaluate(
         DataError: as for `check`.
     """
     check(collection)
+    collection = collection.only(lambda record: record.split in ("train", "test"))
     encoder, config, step = load_encoder(run)
     encoders: dict[str, nn.Module] = {"trained": encoder}
     if untrained:
         encoders["untrained"] = untrained_encoder(config)
     seen = trained_on(run, collection)
     features = extract(encoders, config, collection, clips=clips, device=device, progress=progress)
+    check(next(iter(features.values())).collection)  # again: some may have failed to decode
     labelled = {name: value.only(lambda record: bool(record.label)) for name, value in features.items()}
     labelled = {name: value for name, value in labelled.items() if len(value.collection)}
     scores = {name: score(value) for name, value in labelled.items()}

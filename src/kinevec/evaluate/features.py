@@ -17,8 +17,9 @@ from kinevec.data.sampling import even_clips
 from kinevec.data.source import Collection, Progress, Rejected
 from kinevec.errors import DataError, VideoError
 from kinevec.models.conv import channels_last
+from kinevec.models.guard import guard_bf16
 from kinevec.models.heads import pool
-from kinevec.runtime import Precision, autocast, guard_bf16, pick_device, pick_precision
+from kinevec.runtime import Precision, autocast, pick_device, pick_precision
 from kinevec.views.pipeline import centre_view, finish_batch
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ def extract(
     decode is left out and listed in the collection's `rejected`.
 
     Args:
-        encoders: name → frames (N, 3, T, H, W) to feature map (N, C, T', H', W').
+        encoders: name → frames (N, 3, T, H, W) to feature map (N, C, T', H', W'); they are moved to the
+            device and put into evaluation mode.
         config: of the run: clip shape, normalisation, precision.
         clips: M, clips a video.
         device: where to compute; a run need not be judged where it was trained.
@@ -107,7 +109,8 @@ def extract(
         if progress:
             progress(index + 1, len(collection))
     if not kept:
-        raise DataError(f"none of {len(collection)} videos decodes; the first: {rejected[-1].reason}")
+        first = rejected[len(collection.rejected)]
+        raise DataError(f"none of {len(collection)} videos decodes; the first, {first.name}: {first.reason}")
     names = set(kept)
     part = collection.only(lambda record: record.name in names)
     part = Collection(part.records, part.infos, tuple(rejected))

@@ -15,9 +15,10 @@ def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) 
         temperature: τ.
 
     Returns:
-        Scalar, computed in float32.
+        Scalar, computed in float32, also inside autocast.
     """
-    query, key, negatives = query.float(), key.float(), negatives.float()
-    positive = (query * key).sum(1, keepdim=True)
-    logits = torch.cat([positive, query @ negatives], 1) / temperature
-    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+    with torch.autocast(query.device.type, enabled=False):  # which would multiply in bf16
+        query, key, negatives = query.float(), key.float(), negatives.float()
+        positive = (query * key).sum(1, keepdim=True)
+        logits = torch.cat([positive, query @ negatives], 1) / temperature
+        return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))

@@ -1,7 +1,7 @@
 """A 3-D convolution that can be told to take a safe route in bf16.
 
 bf16 convolutions of some shapes compute wrong weight gradients on some CPUs (seen with oneDNN: depth 2,
-kernel depth 3, depth stride and padding 1). `kinevec.runtime.guard_bf16` tests the shapes in use and
+kernel depth 3, depth stride and padding 1). `kinevec.models.guard.guard_bf16` tests the shapes in use and
 sets the route of each layer; the arithmetic is the same on all routes.
 """
 

@@ -18,7 +18,8 @@ from kinevec.data.source import Collection, Source
 from kinevec.errors import CheckpointError, DataError, Interrupted, TrainingError
 from kinevec.methods.moco import Losses, Moco
 from kinevec.models.conv import channels_last
-from kinevec.runtime import autocast, default_workers, guard_bf16, pick_precision, seeded
+from kinevec.models.guard import guard_bf16
+from kinevec.runtime import autocast, default_workers, pick_precision, seeded
 from kinevec.train.checkpoint import CHECKPOINT, save_checkpoint, save_encoder
 from kinevec.train.log import RunLog
 from kinevec.train.meter import Meter, Status

@@ -54,8 +54,8 @@ def draw_geometry(
     for _ in range(ATTEMPTS):
         pixels = height * width * rng.uniform(*area)
         ratio = math.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1])))
-        w, h = round(math.sqrt(pixels * ratio)), round(math.sqrt(pixels / ratio))
-        if 0 < w <= width and 0 < h <= height:
+        w, h = (max(1, round(math.sqrt(side))) for side in (pixels * ratio, pixels / ratio))
+        if w <= width and h <= height:
             x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
             box = (x, y, x + w, y + h)
             break
@@ -104,6 +104,7 @@ def cell_to_source(point: Tensor, box: Tensor) -> Tensor:
 
 def _largest_central(height: int, width: int, aspect: tuple[float, float]) -> Box:
     ratio = min(max(width / height, aspect[0]), aspect[1])
-    w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
+    w = min(width, max(1, round(height * ratio)))
+    h = min(height, max(1, round(width / ratio)))
     x, y = (width - w) // 2, (height - h) // 2
     return x, y, x + w, y + h

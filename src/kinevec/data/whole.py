@@ -1,0 +1,48 @@
+"""Files that are written whole or not at all."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kinevec.errors import OutputError
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Calls `write` with a name beside `path` and moves the file into place once it is on the disk.
+
+    Raises:
+        OutputError: it cannot be written; what was there before is untouched.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with writing(path):
+        try:
+            write(aside)
+            with aside.open("rb") as file:
+                os.fsync(file.fileno())
+            aside.replace(path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file as UTF-8, whole or not at all; what is no valid text in it comes out escaped.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+
+    def write(aside: Path) -> None:
+        aside.write_text(text, "utf-8", errors="backslashreplace")
+
+    write_whole(path, write)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the system says of a place we cannot write becomes an `OutputError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
