@@ -58,7 +58,9 @@ def test_pretrain_then_eval(videos: Path, tmp_path: Path) -> None:
     trained = kinevec("pretrain", "moco", "--data", videos, "-o", run, *CHANGES)
     assert trained.returncode == 0, trained.stderr
     assert "left out läuft/empty.mp4: empty file (0 bytes)" in trained.stderr
-    assert f"kinevec eval {run}" in trained.stdout.replace("\n", " ")
+    assert (
+        f"Judge it: kinevec eval {run} --data '{videos}'" in trained.stdout
+    )  # the folder's name has a space
     assert "empty.mp4,empty file" in (run / "rejected.csv").read_text()
     judged = kinevec("eval", run, "--data", videos, "--clips", "2")
     assert judged.returncode == 0, judged.stderr

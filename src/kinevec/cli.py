@@ -1,6 +1,7 @@
 """The command line: each command is a call of `kinevec.tasks`, spoken; the only place that prints."""
 
 import logging
+import shlex
 import signal
 import sys
 import time
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from kinevec.errors import KinevecError
+from kinevec.errors import Interrupted, KinevecError
 
 if TYPE_CHECKING:
     from kinevec.evaluate.evaluation import Evaluation
@@ -50,6 +51,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: files are tidied up
     try:
         app()
+    except Interrupted as stop:
+        console.print(str(stop), style="yellow", highlight=False, markup=False, soft_wrap=True)
+        if sys.argv[1:2] == ["pretrain"]:
+            again = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
+            say(f"Go on: {shlex.join(['kinevec', *again])}")
+        sys.exit(stop.exit_code)
     except KinevecError as error:
         _fail(error, str(error), error.exit_code)
     except OSError as error:  # a disk that fills up, a share that goes away
@@ -125,7 +132,7 @@ def pretrain(
 
     with _bars() as bars:
         folder = tasks.pretrain(preset, data, run, changes=changes, resume=resume, watcher=bars)
-    say(f"The encoder is in {folder}. Judge it: kinevec eval {folder} --data {data}")
+    say(f"The encoder is in {folder}. Judge it: {_command('eval', folder, '--data', data)}")
 
 
 @app.command("eval")
@@ -181,7 +188,9 @@ def synth(
     wanted = config.from_dict(SynthConfig, values)
     with _bars() as bars:
         listed = tasks.synth(folder, wanted, watcher=bars)
-    say(f"The videos are listed in {listed}. Train on them: kinevec pretrain moco --data {folder} -o runs/a")
+    say(
+        f"The videos are listed in {listed}. Train on them: {_command('pretrain', 'moco', '--data', folder, '-o', 'runs/a')}"
+    )
 
 
 @app.command()
@@ -271,6 +280,11 @@ def _bars() -> Iterator[Bars]:
         yield Bars(progress)
 
 
+def _command(*words: str | Path) -> str:
+    """A command of ours that can be pasted into a shell."""
+    return shlex.join(["kinevec", *map(str, words)])
+
+
 def say(text: str) -> None:
     """Prints one line of results."""
     out.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -278,7 +292,9 @@ def say(text: str) -> None:
 
 def _print_scores(result: "Evaluation") -> None:
     if not result.scores:
-        say("The videos have no labels: there are no scores.")
+        say(
+            "The videos have no labels: there are no scores. To look at neighbours: kinevec demo --videos FOLDER"
+        )
         return
     data = result.facts["data"]
     table = Table(
@@ -288,7 +304,7 @@ def _print_scores(result: "Evaluation") -> None:
     table.add_column("")
     for encoder in encoders:
         table.add_column(encoder, justify="right")
-    for score in result.chance:
+    for score in result.telling:
         table.add_row(score, *(f"{scores[score]:.1f}" for scores in encoders.values()))
     out.print(table)
 

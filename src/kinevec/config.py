@@ -160,7 +160,7 @@ class Train:
         check(0 <= self.seed < 2**63, f"train.seed is {self.seed}; it must lie in 0 to 2^63 - 1")
         check(
             0 <= self.warmup_epochs < self.epochs,
-            f"train.warmup_epochs is {self.warmup_epochs}; it must be below train.epochs = {self.epochs}",
+            f"train.warmup_epochs is {self.warmup_epochs}; it must be below train.epochs = {self.epochs}; set it too",
         )
 
 

@@ -129,8 +129,8 @@ def _demo_report(
     return Report(
         title="kinevec demo",
         summary=summary,
-        scores=result.scores,
-        chance=result.chance,
+        scores={name: {key: found[key] for key in result.telling} for name, found in result.scores.items()},
+        chance={key: result.chance[key] for key in result.telling},
         curves=curves,
         rows=_neighbour_rows(result),
         facts=facts,

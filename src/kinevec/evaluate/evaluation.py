@@ -20,6 +20,7 @@ from kinevec.train.loop import VIDEOS
 
 log = logging.getLogger(__name__)
 
+SURE = 99.95  # percent
 CLIPS = 10  # a video, even in time (METHODS §3)
 
 
@@ -38,6 +39,11 @@ class Evaluation:
     chance: dict[str, float]
     features: dict[str, Features]
     facts: dict[str, Any]
+
+    @property
+    def telling(self) -> list[str]:
+        """Names of the scores that guessing does not reach anyway: R@50 among 50 videos says nothing."""
+        return [name for name, value in self.chance.items() if value < SURE]
 
     def write(self, path: Path) -> None:
         """Writes scores, chance and facts as JSON, atomically."""

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -97,6 +98,11 @@ def check_request(config: Config, folder: Path, resume: bool) -> dict[str, Any] 
         raise OutputError(f"{folder}: holds a run; pass --resume to go on with it, or choose another folder")
     if left - {FRAMES} or folder.is_file():
         raise OutputError(f"{folder}: exists and holds no run to resume; remove it or choose another folder")
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise OutputError(f"{folder}: cannot be written: {place} is a file")
+    if not os.access(place, os.W_OK):
+        raise OutputError(f"{folder}: cannot be written: no permission in {place}")
     return None
 
 

@@ -153,7 +153,7 @@ class Trainer:
         self.save()
         raise Interrupted(
             f"stopped at step {self.step} of {self.total}; everything is saved in {self.folder}, "
-            "kinevec pretrain --resume goes on from here"
+            "and resuming goes on from here"
         )
 
     def _batches(self, epoch: int, meter: Meter, stopped: threading.Event) -> Iterator[Batch]:
