@@ -29,6 +29,8 @@ EXACT = {
     "b-frames.avi": lambda path: faults.mpeg4_avi_with_bframes(path, 40),
     "packed.avi": lambda path: faults.packed_bframes_avi(path, 40),
     "h264.avi": lambda path: faults.h264_avi_with_bframes(path, 40),
+    "one key frame.ts": lambda path: numbered_video(path, 40, options={"g": "400", "bf": "0"}),
+    "b-frames.ts": lambda path: numbered_video(path, 40, options={"g": "12", "bf": "2"}),
     "raw.h264": lambda path: faults.without_times(path, 40),
 }
 
