@@ -21,8 +21,9 @@ from faults import numbered_video
 from kinevec.data.manifest import read_manifest
 from kinevec.data.prepare import PrepareConfig
 from kinevec.data.prepare.journal import Journal
-from kinevec.data.prepare.workers import run_jobs, stop_requests
+from kinevec.data.prepare.workers import run_jobs
 from kinevec.errors import Interrupted, OutputError
+from kinevec.runtime import stop_requests
 from preparing import SMALL, clean, make_videos, names, rejected, run, state
 
 # ---------------------------------------------------------------- several processes, and their deaths

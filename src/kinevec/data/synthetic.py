@@ -11,9 +11,9 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from kinevec.data import textures
 from kinevec.data.trajectories import CLASSES, Trajectory, draw_trajectory
+from kinevec.data.whole import writing
 from kinevec.errors import ConfigError, OutputError
 
 _GENERATOR = 1  # raise it whenever the same configuration would give other videos
@@ -153,19 +154,10 @@ def _encode(frames: NDArray[np.uint8], fps: int) -> bytes:
     return buffer.getvalue()
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """What the system says of a place we cannot write becomes an `OutputError` that names it."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
-
-
 def _write_whole(path: Path, content: bytes) -> None:
     """Write a file that is either whole or not there; makes its folder."""
     part = path.with_name(f".{path.name}.part")
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             part.write_bytes(content)
@@ -194,7 +186,7 @@ def _claim(root: Path, config: SynthConfig) -> None:
     """Make `root` the place of this set, or find that it is already."""
     made_from = root / "synth.json"
     text = json.dumps({"generator": _GENERATOR, "classes": CLASSES, **asdict(config)}, indent=2) + "\n"
-    with _writing(root):
+    with writing(root):
         if made_from.is_file():
             if made_from.read_text() != text:
                 raise OutputError(

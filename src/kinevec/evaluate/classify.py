@@ -59,9 +59,8 @@ def linear_probe(
     x, y = _unit(train), torch.tensor([place[label] for label in train_labels])
     held = held_out(train_labels, groups or [], HELD_OUT, np.random.default_rng(seed))
     penalty = PENALTIES[len(PENALTIES) // 2]
-    if not set(y[held].tolist()) & set(
-        y[~held].tolist()
-    ):  # groups that are classes cannot tell penalties apart
+    judged, fitted = set(y[held].tolist()), set(y[~held].tolist())
+    if not judged & fitted:  # groups that are classes cannot tell penalties apart
         held = held_out(train_labels, [], HELD_OUT, np.random.default_rng(seed))
     if held.any():
         fits = {p: fit(x[~held], y[~held], len(classes), p) for p in PENALTIES}

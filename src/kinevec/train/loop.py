@@ -4,12 +4,9 @@ import json
 import logging
 import math
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from kinevec.config import Config, to_toml
@@ -17,7 +14,7 @@ from kinevec.data.sampling import is_short
 from kinevec.data.source import Collection, FileSource, FrameStore, Progress, Source, write_rejected
 from kinevec.errors import DataError, OutputError
 from kinevec.models import find_encoder
-from kinevec.runtime import pick_device, provenance
+from kinevec.runtime import pick_device, provenance, stop_requests
 from kinevec.train.checkpoint import CHECKPOINT, load_checkpoint, write_text
 from kinevec.train.meter import Status
 from kinevec.train.trainer import Trainer
@@ -72,7 +69,7 @@ def pretrain(
             trainer.restore(state)
         store = "frames" if isinstance(source, FrameStore) else "files"
         _describe(folder, config, collection, trainer.facts | {"store": store}, resumed=state is not None)
-        with _stop_requests() as stopped:
+        with stop_requests() as stopped:
             trainer.run(on_status, stopped)
     finally:
         (folder / FRAMES).unlink(missing_ok=True)
@@ -162,24 +159,3 @@ def _open_source(
     if config.data.store == "frames" or (config.data.store == "auto" and fits):
         return FrameStore.build(collection, cache, short_side, on_decode)
     return FileSource(collection), collection
-
-
-@contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """While open, SIGINT and SIGTERM only set the event; a second SIGINT stops at once."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stopped.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stopped.set()
-
-    kept = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)

@@ -23,10 +23,11 @@ from kinevec.data.prepare.journal import Journal
 from kinevec.data.prepare.plan import PrepareConfig
 from kinevec.data.prepare.summary import Summary, some, write_rejected
 from kinevec.data.prepare.transcode import Job, Outcome, Transcoder
-from kinevec.data.prepare.workers import Died, run_jobs, stop_requests
+from kinevec.data.prepare.workers import Died, run_jobs
 from kinevec.data.records import Record
 from kinevec.data.source import Progress
 from kinevec.errors import DataError, InputError, Interrupted, OutputError, WorkError
+from kinevec.runtime import stop_requests
 
 log = logging.getLogger(__name__)
 

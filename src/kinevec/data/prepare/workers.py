@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from types import FrameType
 from typing import Any, Generic, TypeVar
 
 import cv2
@@ -74,27 +73,6 @@ def run_jobs(
             yield job, task(job, stop.is_set)
         except Stopped:
             return
-
-
-@contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """While open, SIGINT and SIGTERM only set the event; a second SIGINT stops at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    kept = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
 
 
 class _Worker(Generic[J, R]):
