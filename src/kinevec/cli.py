@@ -88,6 +88,22 @@ def prepare(
     motion: Annotated[
         str, typer.Option(help="Flow method of the motion statistics; none: leave out.")
     ] = "dis",
+    official: Annotated[
+        str | None,
+        typer.Option(
+            help="VIDEOS is a data set with official lists: ucf101, hmdb51, something-something-v2, diving48, "
+            "kinetics-400 or utd-mhad. Labels and splits come from them."
+        ),
+    ] = None,
+    lists: Annotated[
+        Path | None,
+        typer.Option(help="With --official: folder of its lists; default: in VIDEOS or the folder above."),
+    ] = None,
+    fold: Annotated[int, typer.Option(help="With --official: which of its splits, from 1.")] = 1,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="With --official: go on without videos that are not there."),
+    ] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
 ) -> None:
     """Check, transcode, measure and list videos once, so that training reads them fast.
@@ -108,8 +124,13 @@ def prepare(
         "motion": motion,
     }
     wanted = config.from_dict(PrepareConfig, values)
+    chosen = tasks.Official(official, lists, fold, allow_missing) if official else None
+    config.check(
+        bool(chosen) or (lists, fold, allow_missing) == (None, 1, False),
+        "--lists, --fold and --allow-missing belong to --official NAME, which is not given",
+    )
     with _bars() as bars:
-        summary = tasks.prepare(videos, folder, wanted, workers=workers, watcher=bars)
+        summary = tasks.prepare(videos, folder, wanted, official=chosen, workers=workers, watcher=bars)
     for line in summary.lines():
         say(line)
 

@@ -18,6 +18,7 @@ from kinevec.show.report import Curve, Neighbour, Report, Row, write_report
 from kinevec.tasks import Silent, Watcher, counter, open_collection, synth
 from kinevec.train import loop
 from kinevec.train.log import read_log
+from kinevec.train.supply import FLOW, FRAMES
 
 STEPS = 600  # of training, whatever the number of videos
 MOST_VIDEOS = 600  # of a larger folder so many are drawn
@@ -49,7 +50,7 @@ def demo(
     if (
         run.exists()
         and not (run / loop.FACTS).is_file()
-        and {path.name for path in run.iterdir()} - {loop.FRAMES}
+        and {path.name for path in run.iterdir()} - {FLOW, FRAMES}
     ):
         raise OutputError(f"{run}: exists and is not a run of kinevec; choose another folder")
     source = Path(videos) if videos else folder / "videos"

@@ -1,5 +1,7 @@
 """The manifest gives back what was written, to any process, at any size, without touching the videos."""
 
+import json
+import logging
 import pickle
 import subprocess
 import sys
@@ -16,13 +18,14 @@ import faults
 from faults import numbered_video, read_number
 from kinevec.config import Clip
 from kinevec.data.decode import VideoInfo
-from kinevec.data.files import find_records
+from kinevec.data.files import find_records, with_split
 from kinevec.data.frametable import FrameTable
-from kinevec.data.manifest import Manifest, ManifestSource, read_manifest
+from kinevec.data.manifest import Manifest, read_listing, read_manifest
 from kinevec.data.manifest_file import ARROW, PARQUET, Row, write_manifest
 from kinevec.data.prepare import PrepareConfig, prepare
 from kinevec.data.records import Record
 from kinevec.data.sampling import clip_numbers
+from kinevec.data.source import Collection, FileSource, fingerprint
 from kinevec.errors import DataError, InputError, VideoError
 
 
@@ -141,11 +144,87 @@ def test_taking_places_of_a_part(manifest: Manifest) -> None:
     assert len(manifest.take([])) == 0
 
 
+def as_collection(manifest: Manifest) -> Collection:
+    """The same videos, all held in memory."""
+    places = range(len(manifest))
+    return Collection(tuple(map(manifest.record, places)), tuple(map(manifest.info, places)), ())
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_a_manifest_says_of_its_videos_what_a_collection_says(part: bool, manifest: Manifest) -> None:
+    manifest = manifest.take(range(1, 40, 3)) if part else manifest
+    whole, failed = as_collection(manifest), {0: "torn", 5: "burnt"}
+    for videos, listed in ((manifest, whole), (manifest.without(failed), whole.without(failed))):
+        assert list(videos.names()) == list(listed.names()) == [r.name for r in listed.records]
+        assert [videos.record(i) for i in range(len(videos))] == list(listed.records)
+        assert [videos.info(i).path for i in range(len(videos))] == [i.path for i in listed.infos]
+        assert videos.frames.tolist() == listed.frames.tolist() == [i.frames for i in listed.infos]
+        assert videos.sizes.tolist() == listed.sizes.tolist() == [[48, 64]] * len(videos)
+        assert videos.rejected == listed.rejected
+        assert fingerprint(videos) == fingerprint(listed)
+    assert [item.reason for item in listed.rejected] == ["torn", "burnt"]
+    assert listed.without({}) == listed
+    assert fingerprint(videos) != fingerprint(manifest) != fingerprint(manifest.take(range(1, len(manifest))))
+
+
+@pytest.mark.parametrize("groups", [0, 1, 6])
+@pytest.mark.parametrize("labels", [0, 4])
+def test_videos_without_a_split_are_held_out_as_records_are(groups: int, labels: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(groups + 10 * labels)
+    words = ["", None, "ähre", "Zoo", "a b", "zz", "b"]  # in no order; capitals go before small letters
+    rows = [
+        made_up(i)
+        | {
+            "name": str(name),
+            "split": None,
+            "label": words[int(rng.integers(2 + labels))],
+            "group": words[int(rng.integers(1 + groups))],
+        }
+        for i, name in enumerate(rng.permutation(["é", "z", "Z", "a/b", "\U0001f600", *map(str, range(35))]))
+    ]
+    write_manifest(tmp_path, rows, complete=True)
+    manifest = read_manifest(tmp_path)
+    share = 0.3
+    expected = with_split(as_collection(manifest).records, share)
+    split = manifest.with_split(share)
+    assert [split.record(i) for i in range(40)] == list(expected)
+    assert split.texts("split") == [record.split for record in expected]
+    test, train = split.select("test"), split.select("train")
+    assert list(test.names()) == [record.name for record in expected if record.split == "test"]
+    assert len(test) + len(train) == 40
+    assert [pickle.loads(pickle.dumps(test)).record(i).split for i in (0, 1)] == ["test", "test"]
+    part = manifest.take(range(5, 40, 2))
+    assert part.with_split(share).texts("split") == [
+        record.split for record in with_split(as_collection(part).records, share)
+    ]
+
+
+def test_a_manifest_that_names_splits_keeps_them(
+    manifest: Manifest, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "kinevec"):
+        assert manifest.with_split(0.25) is manifest
+    assert "10 of 40 videos name no split and belong to none" in caplog.text
+    caplog.clear()
+    named = manifest.select("train")
+    assert named.with_split(0.25) is named
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("places", [range(40), [0, 7, 8, 39], []])
+def test_a_listing_tells_which_rows(places: list[int], manifest: Manifest) -> None:
+    part = manifest.take(places)
+    listing = json.loads(json.dumps(part.listing()))
+    assert listing["videos"] == len(places)
+    assert list(read_listing(listing).names()) == list(part.names())
+    assert read_listing(manifest.listing()).frames.tolist() == manifest.frames.tolist()
+
+
 def test_another_process_opens_the_same_part(manifest: Manifest, tmp_path: Path) -> None:
     shard = manifest.select("train").shard(1, 3, seed=0)
-    sent = pickle.dumps(ManifestSource(shard))
+    sent = pickle.dumps(FileSource(shard))
     assert len(sent) < 1000
-    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).manifest.texts('name'))"
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).videos.texts('name'))"
     done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True)
     assert done.stdout.decode().strip() == str(shard.texts("name"))
     write_manifest(tmp_path, map(made_up, range(41)), complete=True)
@@ -224,7 +303,7 @@ def test_clips_are_exact_long_or_looped(tmp_path: Path) -> None:
     faults.variable_frame_rate(videos / "b.mp4")
     faults.one_frame(videos / "c.mp4")
     prepare(find_records(videos), tmp_path / "out", PrepareConfig(short_side=64), workers=0)
-    source = ManifestSource(pickle.loads(pickle.dumps(read_manifest(tmp_path / "out"))))
+    source = FileSource(pickle.loads(pickle.dumps(read_manifest(tmp_path / "out"))))
     assert [source.frames(i) for i in range(len(source))] == [40, 12, 1]
     clip = Clip(frames=16, stride=2)
     for index, frames, start in ((0, 40, 9), (1, 12, 7), (2, 1, 0)):
@@ -235,9 +314,9 @@ def test_clips_are_exact_long_or_looped(tmp_path: Path) -> None:
     assert source.read(0, [0]).frames.shape == (1, 64, 80, 3)
     times = np.array(faults.VARIABLE_TIMES) / 1000
     np.testing.assert_allclose(source.read(1, [3, 11, 0]).times, times[[3, 11, 0]], atol=1e-9)
-    motion = [source.manifest.motion(i) for i in range(3)]
+    motion = [source.videos.motion(i) for i in range(3)]
     assert [None if m is None else len(m[0]) for m in motion] == [40, 12, 1]
-    source.manifest.record(0).path.unlink()
+    source.videos.record(0).path.unlink()
     with pytest.raises(VideoError, match="No such file"):
         source.read(0, [0])
 

@@ -59,7 +59,7 @@ def test_store_and_files_give_the_same_frames(collection: Collection, tmp_path: 
 
 
 def test_plan_counts_every_byte(collection: Collection, tmp_path: Path) -> None:
-    _, size = FrameStore.plan(collection.infos, 48)
+    _, size = FrameStore.plan(collection, 48)
     assert size == 3 * (20 * 48 * 72 + 31 * 60 * 48 + 12 * 40 * 40)
     FrameStore.build(collection, tmp_path / "frames.raw", 48)
     assert (tmp_path / "frames.raw").stat().st_size == size

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinevec.evaluate import classify
-from kinevec.evaluate.classify import PENALTIES, fit, linear_probe
+from kinevec.evaluate.classify import FOLDS, PENALTIES, fit, folds, linear_probe
 from reference import evaluate as reference
 
 Clips = NDArray[np.float32]
-WEAKEST, WEAK, MIDDLE, STRONGEST = PENALTIES
+STRONGEST, STRONG, MIDDLE, WEAK, WEAKEST = PENALTIES
 
 
 def blobs(
@@ -29,9 +29,11 @@ def record_fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, float]]:
     """(x, penalty) of every call of `fit` from now on."""
     calls: list[tuple[Tensor, float]] = []
 
-    def recorded(x: Tensor, y: Tensor, classes: int, penalty: float) -> Tensor:
+    def recorded(
+        x: Tensor, y: Tensor, classes: int, penalty: float, *, start: Tensor | None = None
+    ) -> Tensor:
         calls.append((x.clone(), penalty))
-        return fit(x, y, classes, penalty)
+        return fit(x, y, classes, penalty, start=start)
 
     monkeypatch.setattr(classify, "fit", recorded)
     return calls
@@ -67,7 +69,25 @@ def test_a_stronger_penalty_gives_smaller_weights() -> None:
     x, labels = blobs(40, 4, 0.3, 0)
     y = torch.tensor([int(label[-1]) for label in labels])
     sizes = [float(fit(torch.from_numpy(x), y, 4, p)[:-1].norm()) for p in PENALTIES]
-    assert sizes == sorted(sizes, reverse=True)
+    assert sizes == sorted(sizes)
+    assert list(PENALTIES) == sorted(PENALTIES, reverse=True)
+
+
+def test_where_a_fit_starts_does_not_decide_where_it_ends() -> None:
+    x, labels = blobs(40, 4, 0.8, 0)
+    y, clips = torch.tensor([int(label[-1]) for label in labels]), torch.from_numpy(x + 3)
+    elsewhere = fit(clips, y, 4, 1e-1)
+    again, direct = fit(clips, y, 4, 1e-3, start=elsewhere), fit(clips, y, 4, 1e-3)
+    torch.testing.assert_close(again, direct, rtol=1e-2, atol=1e-2)
+    assert not torch.allclose(elsewhere, direct, rtol=0.1, atol=0.1)
+
+
+def test_a_fit_that_starts_at_its_end_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, labels = blobs(40, 4, 0.8, 0)
+    y, clips = torch.tensor([int(label[-1]) for label in labels]), torch.from_numpy(x + 3)
+    end = fit(clips, y, 4, 1e-2)
+    monkeypatch.setattr(classify, "MAX_STEPS", 1)
+    torch.testing.assert_close(fit(clips, y, 4, 1e-2, start=end), end, rtol=1e-3, atol=1e-3)
 
 
 def test_separable_classes_are_told_apart_without_error() -> None:
@@ -104,84 +124,85 @@ def test_test_videos_are_only_scored() -> None:
     assert one.predicted[15:] != other.predicted[15:]
 
 
-def test_the_penalty_is_chosen_on_held_out_groups_and_the_final_fit_sees_all(
+def places_in(train: Clips, x: Tensor) -> list[int]:
+    """Which training videos a call of `fit` saw."""
+    unit = np.stack([reference.unit(video) for video in train.astype(float)])
+    return [int(np.abs(unit - video.numpy()).max((1, 2)).argmin()) for video in x]
+
+
+def test_the_penalty_is_chosen_by_folds_of_whole_groups_and_the_final_fit_sees_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train, labels = blobs(40, 4, 0.5, 0)
-    groups = [f"person {i // 4}" for i in range(40)]  # ten
+    groups = [f"person {i // 4}" for i in range(40)]  # ten, each with all four labels
     calls = record_fits(monkeypatch)
     probe = linear_probe(train, labels, train[:5], labels[:5], groups=groups)
-    assert [penalty for _, penalty in calls] == [*PENALTIES, probe.penalty]
-    unit = np.stack([reference.unit(video) for video in train.astype(float)])
-    seen = []
-    for x, _ in calls:
-        places = [int(np.abs(unit - video.numpy()).max((1, 2)).argmin()) for video in x]
-        seen.append({groups[place] for place in places})
-        assert sorted(places) == [
-            i for i in range(40) if groups[i] in seen[-1]
-        ]  # whole groups, each video once
-    assert seen[0] == seen[1] == seen[2] == seen[3]
-    assert len(seen[0]) == 8  # a quarter of ten, to even, held out
-    assert len(seen[-1]) == 10
-
-
-def test_without_groups_a_quarter_of_each_label_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    train, labels = blobs(24, 3, 0.5, 0, clips=1, dim=4)
-    for groups in (None, [None] * 24, ["one"] * 24):
-        calls = record_fits(monkeypatch)
-        linear_probe(train, labels, train[:3], labels[:3], groups=groups)
-        unit = reference.unit(train[:, 0].astype(float))
-        places = [int(np.abs(unit - video[0].numpy()).max(1).argmin()) for video in calls[0][0]]
-        assert len(set(places)) == len(places) == 18
-        assert [sum(labels[i] == label for i in places) for label in sorted(set(labels))] == [6, 6, 6]
-        monkeypatch.undo()
-
-
-def test_one_of_two_groups_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    train, labels = blobs(24, 3, 0.5, 0)
-    calls = record_fits(monkeypatch)
-    linear_probe(train, labels, train[:3], labels[:3], groups=["one"] * 10 + ["other"] * 14)
-    assert [len(x) for x, _ in calls[:4]] in ([10] * 4, [14] * 4)
-
-
-@pytest.mark.parametrize("groups", [None, [f"person {i // 2}" for i in range(24)]])
-def test_the_held_out_part_comes_from_the_seed(
-    groups: list[str] | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train, labels = blobs(24, 3, 0.5, 0)
-    calls = record_fits(monkeypatch)
-    for seed in (0, 0, 1):
-        linear_probe(train, labels, train[:3], labels[:3], groups=groups, seed=seed)
-    first, again, other = calls[0][0], calls[5][0], calls[10][0]
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-def test_the_penalty_is_judged_on_the_held_out_part_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    train, labels = blobs(
-        48, 3, 2.0, 0, dim=30
-    )  # few noisy videos of many numbers: what fits best does not last
-    calls = record_fits(monkeypatch)
-    chosen = linear_probe(train, labels, train[:3], labels[:3]).penalty
-    unit = np.stack([reference.unit(video) for video in train.astype(float)])
-    truth = np.array([int(label[-1]) for label in labels])
-    fitted = [int(np.abs(unit - video.numpy()).max((1, 2)).argmin()) for video in calls[0][0]]
-    held = sorted(set(range(48)) - set(fitted))
-
-    def best(part: list[int]) -> float:
-        accuracy = {}
-        for penalty in PENALTIES:
-            weights = fit(calls[0][0], torch.from_numpy(truth[fitted]), 3, penalty).numpy()
-            predicted = reference.video_scores(weights, train[part].astype(float)).argmax(1)
-            accuracy[penalty] = (predicted == truth[part]).mean()
-        return max(p for p in PENALTIES if accuracy[p] == max(accuracy.values()))
-
-    assert best(fitted) != best(held)
-    assert chosen == best(held)
+    assert [penalty for _, penalty in calls] == [*PENALTIES * FOLDS, probe.penalty]
+    seen = [places_in(train, x) for x, _ in calls]
+    held = [set(range(40)) - set(places) for places in seen[:: len(PENALTIES)][:FOLDS]]
+    assert sorted(place for fold in held for place in fold) == list(range(40))  # every video once
+    assert sorted(len(fold) for fold in held) == [8, 8, 12, 12]
+    for fold in held:
+        assert not {groups[i] for i in fold} & {groups[i] for i in set(range(40)) - fold}
+    for number, places in enumerate(seen[:-1]):
+        assert set(places) == set(seen[number // len(PENALTIES) * len(PENALTIES)])
+    assert sorted(seen[-1]) == list(range(40))
 
 
 @pytest.mark.parametrize(
-    ("good", "chosen"), [({WEAK}, WEAK), ({WEAKEST, MIDDLE}, MIDDLE), (set(PENALTIES), STRONGEST)]
+    "groups", [[], [None] * 24, ["one"] * 24, [f"person {i % 3}" for i in range(24)], ["one", None] * 12]
+)
+def test_without_groups_that_tell_labels_are_dealt_out_evenly(groups: list[str | None]) -> None:
+    labels = [f"class {i % 3}" for i in range(24)]  # the fourth case: every label lives in one group
+    fold = folds(labels, groups, np.random.default_rng(0))
+    for label in set(labels):
+        found = [int(number) for number, other in zip(fold, labels, strict=True) if other == label]
+        assert sorted(found) == sorted([0, 1, 2, 3] * 2)
+
+
+def test_two_groups_make_two_folds() -> None:
+    groups: list[str | None] = ["one"] * 10 + ["other"] * 14
+    fold = folds([f"class {i % 3}" for i in range(24)], groups, np.random.default_rng(0))
+    assert sorted([set(fold[:10].tolist()), set(fold[10:].tolist())], key=min) == [{0}, {1}]
+
+
+@pytest.mark.parametrize("groups", [[], [f"person {i // 3}" for i in range(24)]])
+def test_folds_come_from_the_seed(groups: list[str | None]) -> None:
+    labels = [f"class {i % 3}" for i in range(24)]
+    first, again, other = (folds(labels, groups, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert first.tolist() == again.tolist() != other.tolist()
+
+
+def test_the_penalty_is_judged_on_the_held_out_parts_alone() -> None:
+    train, labels = blobs(
+        48, 3, 2.0, 0, dim=30
+    )  # few noisy videos of many numbers: what fits best does not last
+    chosen = linear_probe(train, labels, train[:3], labels[:3], seed=5).penalty
+    fold = folds(labels, [], np.random.default_rng(5))
+    truth = np.array([int(label[-1]) for label in labels])
+    unit = torch.from_numpy(np.stack([reference.unit(video) for video in train.astype(float)]))
+
+    def right(held_out: bool) -> dict[float, int]:
+        count = dict.fromkeys(PENALTIES, 0)
+        for number in range(FOLDS):
+            fitted = fold != number
+            judged = ~fitted if held_out else fitted
+            for penalty in PENALTIES:
+                weights = fit(unit[fitted], torch.from_numpy(truth[fitted]), 3, penalty).numpy()
+                predicted = reference.video_scores(weights, train[judged].astype(float)).argmax(1)
+                count[penalty] += int((predicted == truth[judged]).sum())
+        return count
+
+    def best(count: dict[float, int]) -> float:
+        return max(p for p in PENALTIES if count[p] == max(count.values()))
+
+    assert best(right(held_out=False)) != best(right(held_out=True))
+    assert chosen == best(right(held_out=True))
+
+
+@pytest.mark.parametrize(
+    ("good", "chosen"),
+    [({WEAK}, WEAK), ({STRONG}, STRONG), ({WEAKEST, MIDDLE}, MIDDLE), (set(PENALTIES), STRONGEST)],
 )
 def test_the_best_penalty_on_held_out_videos_is_chosen_and_the_strongest_of_equals(
     good: set[float], chosen: float, monkeypatch: pytest.MonkeyPatch
@@ -191,7 +212,7 @@ def test_the_best_penalty_on_held_out_videos_is_chosen_and_the_strongest_of_equa
     def made_up(x: Tensor, y: Tensor, classes: int, penalty: float) -> Tensor:
         return fit(x, y, classes, MIDDLE) if penalty in good else torch.zeros(x.shape[2] + 1, classes)
 
-    monkeypatch.setattr(classify, "fit", lambda *arguments: made_up(*arguments).double())
+    monkeypatch.setattr(classify, "fit", lambda *arguments, start=None: made_up(*arguments).double())
     assert linear_probe(train, labels, train[:3], labels[:3]).penalty == chosen
 
 
@@ -205,14 +226,14 @@ def test_a_single_video_leaves_nothing_to_hold_out(monkeypatch: pytest.MonkeyPat
     train, labels = blobs(1, 1, 0.1, 0)
     calls = record_fits(monkeypatch)
     probe = linear_probe(train, labels, train, labels)
-    assert (probe.penalty, probe.top1, len(calls)) == (MIDDLE, 100, 1)
+    assert (probe.penalty, probe.top1, len(calls)) == (STRONGEST, 100, 1)
 
 
 def test_scores_are_averaged_over_clips_and_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(4)
     classes = 8
     weights = 4 * rng.normal(size=(5, classes))
-    monkeypatch.setattr(classify, "fit", lambda *arguments: torch.tensor(weights))
+    monkeypatch.setattr(classify, "fit", lambda *arguments, start=None: torch.tensor(weights))
     train = rng.normal(size=(classes, 1, 4)).astype(np.float32)
     test = rng.normal(size=(60, 3, 4)).astype(np.float32)
     labels = [f"{i}" for i in range(classes)]

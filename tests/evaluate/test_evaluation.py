@@ -20,7 +20,7 @@ from kinevec.evaluate.classify import linear_probe
 from kinevec.evaluate.features import Features
 from kinevec.models import build_encoder
 from kinevec.train.checkpoint import save_encoder, untrained_encoder
-from kinevec.train.loop import VIDEOS
+from kinevec.train.seen import VIDEOS
 from reference import evaluate as reference
 
 CONFIG = Config(
@@ -97,7 +97,13 @@ def test_scores_are_those_of_the_features_and_go_to_json(
     }
     assert content["protocol"]["clips"] == 2
     assert content["protocol"]["selected_on"].startswith("nothing")
-    assert content["run"] == {"folder": str(run), "encoder": "tiny", "method": "moco", "step": 17, "seed": 3}
+    assert content["run"] == {
+        "folder": str(run),
+        "encoder": "tiny",
+        "terms": ["instance"],
+        "step": 17,
+        "seed": 3,
+    }
     assert content["provenance"]["torch"] == torch.__version__
     assert content["provenance"]["device"] == "cpu"
     trained, untrained = (features.clips for features in result.features.values())

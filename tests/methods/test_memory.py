@@ -136,3 +136,56 @@ def test_queue_takes_no_gradient_and_keeps_its_precision() -> None:
     assert not list(queue.parameters())
     keys.data.fill_(9)
     assert float(queue.keys[:, :3].max()) == 2
+
+
+@pytest.mark.parametrize("sizes", [[3, 3, 3, 3], [7, 7], [8, 2, 20, 5], [6, 1, 1, 0, 14, 3], [1] * 16, []])
+@pytest.mark.parametrize("damping", [0.5, 0.9])
+def test_similarity_fades_by_the_damping_with_every_push(sizes: list[int], damping: float) -> None:
+    """Every key shrinks by the factor once for every push after its own; those at the start by one a push."""
+    queue = Queue(2, 7, torch.Generator().manual_seed(0), damping=damping)
+    history = [(key, 0) for key in queue.keys.T.clone().double().numpy()]
+    generator = torch.Generator().manual_seed(3)
+    for number, size in enumerate(sizes, start=1):
+        keys = torch.randn(size, 2, generator=generator)
+        queue.push(keys)
+        history += [(key, number) for key in keys.double().numpy()]
+    faded = []
+    for key, number in history:
+        similarity = key.copy()
+        for _ in range(len(sizes) - number):
+            similarity *= damping
+        faded.append(similarity)
+    oldest = int(queue.place)
+    negatives = queue.negatives()
+    ring = torch.cat([negatives[:, oldest:], negatives[:, :oldest]], 1).T.numpy()
+    np.testing.assert_allclose(ring, np.stack(reference.last_keys(faded, 7)), rtol=1e-5, atol=1e-7)
+    stored = torch.cat([queue.keys[:, oldest:], queue.keys[:, :oldest]], 1).T.numpy()
+    kept = np.stack(reference.last_keys([key for key, _ in history], 7))
+    np.testing.assert_array_equal(stored, kept.astype(np.float32))  # what is stored does not fade
+
+
+def test_damping_of_the_paper_is_felt_over_an_epoch() -> None:
+    """0.99999 a step, for 65,536 / 128 steps: the factor is rounded to float32 once, which every step repeats."""
+    queue = Queue(1, 3, damping=0.99999)
+    queue.push(torch.ones(3, 1))
+    for _ in range(512):
+        queue.push(torch.zeros(0, 1))
+    np.testing.assert_allclose(queue.negatives().numpy(), 0.99999**512, rtol=512 * 2**-25 + 2**-23)
+
+
+def test_without_damping_there_are_no_ages_and_negatives_are_the_keys() -> None:
+    queue = Queue(2, 7)
+    queue.push(torch.ones(3, 2))
+    assert queue.age is None
+    assert set(queue.state_dict()) == {"keys", "place"}
+    assert queue.negatives() is queue.keys
+
+
+def test_ages_go_on_from_a_checkpoint() -> None:
+    queue, resumed = (Queue(2, 7, torch.Generator().manual_seed(0), damping=0.9) for _ in range(2))
+    for size in (3, 2):
+        queue.push(torch.ones(size, 2))
+    resumed.load_state_dict(queue.state_dict())
+    assert torch.equal(queue.negatives(), resumed.negatives())
+    assert queue.age is not None
+    assert sorted(queue.age.tolist()) == [0, 0, 1, 1, 1, 2, 2]

@@ -6,7 +6,10 @@ from torch import nn
 
 from kinevec.errors import CheckpointError
 from kinevec.methods.fima.decoder import MotionDecoder
-from kinevec.models.convert import FIMA_MOTION_DECODER, convert
+from kinevec.models import build_encoder
+from kinevec.models.convert import FIMA_MOTION_DECODER, PYTORCHVIDEO_SLOW_R50, VIDEO_CLASSIFIER, convert
+from kinevec.runtime import seeded
+from reference import resnet, slowonly
 
 
 def model() -> nn.Module:
@@ -156,3 +159,64 @@ def test_whole_fima_checkpoint() -> None:
             "feedforward.3.bias",
         ]
         assert [values[f"layers.{layer}.{p}"] for p in parts] == [start + i for i in range(12)]
+
+
+def numbered(shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    """A checkpoint of these names, each entry filled with its place in the list."""
+    return {name: torch.tensor(float(i)).expand(shape) for i, (name, shape) in enumerate(shapes.items())}
+
+
+CLASSIFIERS = {
+    "torchvision's r3d_18": ("r3d18", resnet.state_shapes(False, 400), ""),
+    "torchvision's r2plus1d_18": ("r2plus1d18", resnet.state_shapes(True, 400), ""),
+    "mmaction2's SlowOnly": (
+        "slowonly50",
+        {f"backbone.{name}": shape for name, shape in slowonly.state_shapes().items()}
+        | {"cls_head.fc_cls.weight": (400, 2048), "cls_head.fc_cls.bias": (400,)},
+        "backbone.",
+    ),
+}
+
+
+@pytest.mark.parametrize("source", CLASSIFIERS)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_classifiers_whose_encoder_has_our_names(source: str, wrapped: bool) -> None:
+    name, shapes, prefix = CLASSIFIERS[source]
+    outer = "module." if wrapped else ""
+    theirs = numbered({outer + key: shape for key, shape in shapes.items()})
+    encoder = build_encoder(name)
+    converted = convert(theirs, VIDEO_CLASSIFIER, encoder)
+    converted.require_complete(source)
+    assert len(converted.dropped) == 2
+    encoder.load_state_dict(converted.weights)
+    for key, value in encoder.state_dict().items():
+        assert (value == theirs[f"{outer}{prefix}{key}"]).all(), key
+
+
+def test_the_common_i3d_port() -> None:
+    with seeded(0):
+        encoder, other = build_encoder("i3d"), build_encoder("i3d")
+    with torch.no_grad():
+        for value in other.state_dict().values():
+            value.fill_(7)
+    logits = {"logits.conv3d.weight": torch.ones(400, 1024, 1, 1, 1), "logits.conv3d.bias": torch.ones(400)}
+    converted = convert({**other.state_dict(), **logits}, VIDEO_CLASSIFIER, encoder)
+    converted.require_complete("rgb_imagenet.pt")
+    assert set(converted.dropped) == set(logits)
+    encoder.load_state_dict(converted.weights)
+    assert all((value == 7).all() for value in encoder.state_dict().values())
+
+
+def test_pytorchvideos_slow_r50() -> None:
+    encoder = build_encoder("slowonly50")
+    head = {"blocks.5.proj.weight": (400, 2048), "blocks.5.proj.bias": (400,)}
+    theirs = numbered(slowonly.state_shapes(pytorchvideo=True) | head)
+    converted = convert(theirs, PYTORCHVIDEO_SLOW_R50, encoder)
+    converted.require_complete("SLOW_8x8_R50.pyth")
+    assert set(converted.dropped) == set(head)
+    encoder.load_state_dict(converted.weights)
+    state = encoder.state_dict()
+    for conv, norm, other_conv, other_norm, _ in slowonly.layers():
+        assert (state[f"{conv}.weight"] == theirs[f"{other_conv}.weight"]).all(), conv
+        for entry in slowonly.BATCH_NORM:
+            assert (state[f"{norm}.{entry}"] == theirs[f"{other_norm}.{entry}"]).all(), norm

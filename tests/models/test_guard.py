@@ -1,5 +1,6 @@
 """The guard against convolutions that are wrong in bf16, on made-up faults and on the real one."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,9 @@ from torch.nn import functional as F
 
 from kinevec.models import build_encoder
 from kinevec.models.conv import Conv3d, Route, channels_last
+from kinevec.models.flownet import FlowNet
 from kinevec.models.guard import guard_bf16
+from kinevec.models.neck import build_neck
 from kinevec.runtime import seeded
 
 
@@ -119,7 +122,57 @@ def test_guard_leaves_no_traces() -> None:
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
-def layer_inputs(model: nn.Module, example: Tensor) -> dict[str, Tensor]:
+class Watched(nn.Module):
+    """A made-up encoder of four stages and a neck on it; called as a whole, it refuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = small_model(("plain",))
+        self.neck = FaultyConv3d(4, 5, 3, 1, 1)
+        self.neck.wrong_on = ("plain", "padded")
+        self.beside = FaultyConv3d(4, 5, 3, 1, 1)
+        self.beside.route = "fp32"
+
+    def forward(self, x: Tensor) -> None:
+        raise AssertionError("the guard was told what to run")
+
+
+def test_guard_runs_what_it_is_told_to() -> None:
+    model = Watched()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    example = noise(2, 3, 4, 8, 8)
+    changed = guard_bf16(model, example, lambda x: model.neck(model.encoder(x)))
+    assert changed == {"encoder.0": "padded", "neck": "fp32"}
+    assert model.beside.route == "fp32"  # not reached, so not judged
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_guard_covers_a_neck_on_an_encoder_and_a_flow_encoder() -> None:
+    """On 8 frames, stage 3 has depth 2: `above` is what AVX512-BF16 computes wrongly."""
+    with seeded(0):
+        encoder, flow = build_encoder("tiny"), FlowNet(8, 1)
+        model = nn.ModuleDict(
+            {"encoder": encoder, "neck": build_neck("pyramid", encoder.widths, 16), "flow": flow}
+        )
+    example = noise(2, 3, 8, 32, 32)
+
+    def run(x: Tensor) -> None:
+        model["neck"](encoder.stages(x))
+        flow(x)
+
+    reached = {name for name, layer in model.named_modules() if isinstance(layer, Conv3d)}
+    inputs = layer_inputs(model, example, run)
+    assert set(inputs) == reached
+    changed = guard_bf16(model, example, run)
+    for name, x in inputs.items():
+        assert weight_gradient_error(model.get_submodule(name), x) < 0.05, name  # type: ignore[arg-type]
+    if torch.__version__.startswith("2.13.") and "avx512_bf16" in Path("/proc/cpuinfo").read_text():
+        assert "neck.above" in changed
+
+
+def layer_inputs(
+    model: nn.Module, example: Tensor, run: Callable[[Tensor], object] | None = None
+) -> dict[str, Tensor]:
     """What every convolution of the model is given in a bf16 step."""
     inputs: dict[str, Tensor] = {}
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, Conv3d)}
@@ -128,7 +181,7 @@ def layer_inputs(model: nn.Module, example: Tensor) -> dict[str, Tensor]:
         for name, layer in layers.items()
     ]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        model(example)
+        (run or model)(example)
     for hook in hooks:
         hook.remove()
     return inputs

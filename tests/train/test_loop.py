@@ -4,12 +4,15 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -18,8 +21,11 @@ import faults
 from faults import numbered_video
 from kinevec.config import Clip, Config, Data, Method, Model, Train, Views, load, to_toml
 from kinevec.data import Collection, find_records, open_videos
+from kinevec.data.manifest import Manifest, read_manifest
+from kinevec.data.prepare import PrepareConfig, prepare
 from kinevec.errors import CheckpointError, DataError, Interrupted, OutputError, TrainingError
-from kinevec.methods.moco import Moco
+from kinevec.methods.method import Losses
+from kinevec.methods.method import Method as Learner
 from kinevec.models.conv import Route
 from kinevec.models.guard import guard_bf16
 from kinevec.train.checkpoint import CHECKPOINT, load_encoder
@@ -73,7 +79,7 @@ def test_a_run_holds_all_that_says_how_it_was_made(collection: Collection, tmp_p
     encoder, config, step = load_encoder(run)
     assert (config, step) == (CONFIG, 6)
     model = torch.load(run / CHECKPOINT, weights_only=True)["model"]
-    assert torch.equal(model["encoder.stem.0.weight"], encoder.stem[0].weight)
+    assert torch.equal(model["rgb.encoder.stem.0.weight"], encoder.stem[0].weight)
 
 
 def test_the_same_seed_gives_the_same_run(collection: Collection, tmp_path: Path) -> None:
@@ -92,20 +98,61 @@ def test_files_and_decoded_frames_train_alike(collection: Collection, tmp_path: 
     assert losses(runs[0]) == losses(runs[1])
 
 
+@pytest.fixture(scope="module")
+def manifest(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    out = tmp_path_factory.mktemp("prepared")
+    prepare(find_records(videos), out, PrepareConfig(short_side=32, motion="none"), workers=0)
+    return read_manifest(out)
+
+
+@pytest.mark.parametrize("store", ["frames", "files"])
+def test_a_manifest_trains_like_its_videos_in_memory(
+    store: Literal["frames", "files"], manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, data=Data(store=store, workers=0))
+    places = range(len(manifest))
+    held = Collection(tuple(map(manifest.record, places)), tuple(map(manifest.info, places)), ())
+    whole = pretrain(config, held, tmp_path / "held")
+    made: list[str] = []
+    monkeypatch.setattr(Manifest, "record", lambda self, index: made.append(f"record {index}"))
+    run = pretrain(config, manifest, tmp_path / "run")
+    assert losses(run) == losses(whole)
+    assert not made  # nothing is made for each video
+    facts = [json.loads((folder / "run.json").read_text()) for folder in (run, whole)]
+    assert [(fact["videos"], fact["store"], fact["looped"]) for fact in facts] == [(9, store, 0)] * 2
+    assert json.loads((run / "videos.json").read_text())["manifest"] == str(manifest.folder)
+    monkeypatch.undo()
+    pretrain(config, held, run, resume=True)  # the same names are the same videos
+    with pytest.raises(CheckpointError, match="was made on 9 videos, now there are 8; resume"):
+        pretrain(config, manifest.take(range(1, 9)), run, resume=True)
+    renamed = tuple(replace(record, name=f"{record.name}.") for record in held.records)
+    with pytest.raises(CheckpointError, match="was made on 9 videos, of which some have other names now"):
+        pretrain(config, replace(held, records=renamed), run, resume=True)
+
+
+def test_prepared_files_that_break_are_left_out_and_listed(manifest: Manifest, tmp_path: Path) -> None:
+    shutil.copytree(manifest.folder, tmp_path / "data")
+    faults.truncated_mp4(read_manifest(tmp_path / "data").record(2).path)
+    run = pretrain(CONFIG, read_manifest(tmp_path / "data"), tmp_path / "run")
+    assert json.loads((run / "run.json").read_text())["rejected"] == 1
+    assert json.loads((run / "videos.json").read_text())["videos"] == 8
+    assert "2.mp4,damaged" in (run / "rejected.csv").read_text()
+
+
 @pytest.mark.parametrize("stop_at", [1, 2, 3, 5])
 def test_resuming_gives_the_losses_of_a_run_never_stopped(
     stop_at: int, collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(CONFIG, data=Data(workers=1))
     whole = pretrain(config, collection, tmp_path / "whole")
-    advance = Moco.advance
+    advance = Learner.advance
 
-    def stopping(self: Moco, keys: torch.Tensor, step: int, total: int) -> None:
-        advance(self, keys, step, total)
+    def stopping(self: Learner, losses: Losses, step: int, total: int) -> None:
+        advance(self, losses, step, total)
         if step + 1 == stop_at:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Moco, "advance", stopping)
+    monkeypatch.setattr(Learner, "advance", stopping)
     with pytest.raises(Interrupted, match=f"stopped at step {stop_at} of 6"):
         pretrain(config, collection, tmp_path / "run")
     monkeypatch.undo()
@@ -128,7 +175,7 @@ def test_resume_is_refused_where_it_cannot_be_right(collection: Collection, tmp_
     other = replace(CONFIG, train=replace(CONFIG.train, lr=5.0))
     with pytest.raises(CheckpointError, match=r"train.lr: 0.001 → 5.0"):
         pretrain(other, collection, run, resume=True)
-    with pytest.raises(CheckpointError, match="made on 9 videos, now there are 8, 1 of them not in both"):
+    with pytest.raises(CheckpointError, match="made on 9 videos, now there are 8; resume with the same data"):
         pretrain(CONFIG, collection.only(lambda record: record.name != "3.mp4"), run, resume=True)
     assert load(run / "config.toml") == CONFIG  # a refused resume changes nothing
     assert json.loads((run / "run.json").read_text())["videos"] == 9
@@ -158,32 +205,44 @@ def test_training_lowers_the_loss(collection: Collection, tmp_path: Path) -> Non
 
 
 def test_bf16_is_guarded(collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both encoders are checked at the shape that training uses before the first step."""
-    seen: list[tuple[bool, torch.Size]] = []
+    """Every convolution of the method is reached, at the shape that training uses, before the first step."""
+    reached: list[set[str]] = []
+    shapes: list[torch.Size] = []
 
-    def note(model: torch.nn.Module, example: torch.Tensor) -> dict[str, Route]:
-        seen.append((next(model.parameters()).requires_grad, example.shape))
-        return guard_bf16(model, example)
+    def note(
+        model: torch.nn.Module, example: torch.Tensor, run: Callable[[torch.Tensor], object]
+    ) -> dict[str, Route]:
+        layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, torch.nn.Conv3d)}
+        found: set[str] = set()
+        for name, layer in layers.items():
+            layer.register_forward_pre_hook(lambda *_, name=name: found.add(name))
+        reached.append(found)
+        shapes.append(example.shape)
+        changed = guard_bf16(model, example, run)
+        assert found == set(layers)
+        return changed
 
     monkeypatch.setattr("kinevec.train.trainer.guard_bf16", note)
     pretrain(CONFIG, collection, tmp_path / "fp32")
-    assert not seen
+    assert not reached
     half = replace(CONFIG, train=replace(CONFIG.train, precision="bf16"))
     pretrain(half, collection, tmp_path / "bf16")
-    assert sorted(seen) == [(False, (4, 3, 4, 16, 16)), (True, (4, 3, 4, 16, 16))]
+    assert shapes == [(4, 3, 4, 16, 16)]
+    sides = ("rgb.encoder.", "rgb.key_encoder.")
+    assert all(any(name.startswith(side) for name in reached[0]) for side in sides)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(
     collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    advance = Moco.advance
+    advance = Learner.advance
 
-    def poison(self: Moco, keys: torch.Tensor, step: int, total: int) -> None:
-        advance(self, keys, step, total)
+    def poison(self: Learner, losses: Losses, step: int, total: int) -> None:
+        advance(self, losses, step, total)
         if step == 2:
-            self.queue.keys.fill_(float("nan"))
+            self.rgb.queue.keys.fill_(float("nan"))
 
-    monkeypatch.setattr(Moco, "advance", poison)
+    monkeypatch.setattr(Learner, "advance", poison)
     with pytest.raises(
         TrainingError,
         match=r"instance, loss, gradient is not finite by step 4 of 6; the last checkpoint is whole",
@@ -212,15 +271,15 @@ def test_a_gradient_that_is_not_finite_is_never_saved(
 def test_a_loader_process_that_dies_is_named_and_the_work_saved(
     collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    advance = Moco.advance
+    advance = Learner.advance
 
-    def killing(self: Moco, keys: torch.Tensor, step: int, total: int) -> None:
-        advance(self, keys, step, total)
+    def killing(self: Learner, losses: Losses, step: int, total: int) -> None:
+        advance(self, losses, step, total)
         if step == 0:
             for child in multiprocessing.active_children():
                 child.kill()
 
-    monkeypatch.setattr(Moco, "advance", killing)
+    monkeypatch.setattr(Learner, "advance", killing)
     config = replace(CONFIG, data=Data(workers=1), train=replace(CONFIG.train, epochs=20))
     with pytest.raises(TrainingError, match=r"a loader process died at step \d+ of 40") as caught:
         pretrain(config, collection, tmp_path / "run")

@@ -21,6 +21,7 @@ from kinevec.views.color import (
     gaussian_kernel,
     hue,
     kernel_size,
+    normalise,
     saturation,
 )
 from reference import views as reference
@@ -177,6 +178,33 @@ def test_clips_without_change_stay_exactly_as_they_are_beside_others() -> None:
     assert torch.equal(changed[1], clips[1] * 0.5)
     frames = noise(2, 24, 24, 3)
     np.testing.assert_array_equal(color_uint8(frames, Color(IDENTITY, 0.0)), frames)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_without_sigma_no_clip_is_blurred(channels_last: bool) -> None:
+    frames = noise(2, 2, 24, 20, 3)
+    matrices = np.stack([IDENTITY, chain(hue(0.2), brightness(1.2))])
+    clips = torch.from_numpy(frames).permute(0, 4, 1, 2, 3).float() / 255
+    clips = clips if channels_last else clips.contiguous()
+    before = clips.clone()
+    got = color_batch(clips, torch.tensor(matrices), None)
+    assert got.is_contiguous(memory_format=torch.channels_last_3d)
+    assert torch.equal(clips, before)
+    for n, matrix in enumerate(matrices):
+        expected = reference.affine(frames[n] / 255, matrix)
+        np.testing.assert_allclose(got[n].permute(1, 2, 3, 0).numpy(), expected, atol=1e-6)
+    assert torch.equal(got, color_batch(clips, torch.tensor(matrices), torch.zeros(2)))
+
+
+def test_normalise_takes_every_channels_own_numbers() -> None:
+    views = Views(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
+    for dtype in (torch.float32, torch.float64):
+        clips = torch.rand(2, 3, 2, 4, 5, generator=torch.Generator().manual_seed(0), dtype=dtype)
+        got = normalise(clips, views)
+        assert got.dtype == dtype
+        for c in range(3):
+            expected = (clips[:, c].double().numpy() - views.mean[c]) / views.std[c]
+            np.testing.assert_allclose(got[:, c].numpy(), expected, atol=1e-6)
 
 
 def test_inputs_are_left_alone() -> None:

@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from kinevec.config import Views
 from kinevec.views.color import color_uint8
 from kinevec.views.geometry import Geometry, crop_resize
-from kinevec.views.pipeline import View, centre_view, finish_batch, random_view
+from kinevec.views.pipeline import (
+    View,
+    centre_view,
+    finish_batch,
+    finish_difference,
+    paint_flow,
+    random_view,
+)
+from reference import motion as painting
 from reference import views as reference
 
 FRAMES: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (3, 30, 44, 3), dtype=np.uint8)
@@ -56,6 +64,9 @@ def test_colour_is_the_same_draw_wherever_it_is_applied(seed: int) -> None:
     np.testing.assert_array_equal(here.color.matrix, later.color.matrix)
     np.testing.assert_array_equal(later.frames, crop_resize(FRAMES, pixel_box(later), 24))
     np.testing.assert_array_equal(here.frames, color_uint8(later.frames, later.color))
+    for view in (here, later):  # without colour in both, and cut in the same way
+        np.testing.assert_array_equal(view.plain, later.frames)
+        assert view.geometry == pixel_box(view)
 
 
 def test_worker_and_device_give_the_same_input_to_the_encoder() -> None:
@@ -118,3 +129,36 @@ def test_finish_batch_with_colour_is_channels_last_too() -> None:
     assert got.is_contiguous(memory_format=torch.channels_last_3d)
     torch.testing.assert_close(got[0], torch.zeros(3, 3, 24, 24))
     torch.testing.assert_close(got[1], torch.full((3, 3, 24, 24), 0.5))
+
+
+def test_differences_are_taken_before_colours_are_changed() -> None:
+    """Colour changes are affine with an offset, and act on 0.5 for no motion, as FIMA has it."""
+    clips = torch.randint(
+        0, 256, (2, 3, 24, 24, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    matrix = torch.eye(3, 4).repeat(2, 1, 1)
+    matrix[1] = torch.tensor([[0.5, 0.2, 0.0, 0.1], [0.0, 0.7, 0.1, 0.0], [0.3, 0.0, 0.4, 0.2]])
+    plain = Views(mean=(0, 0, 0), std=(1, 1, 1))
+    expected = painting.frame_difference(clips.double().numpy().transpose(0, 4, 1, 2, 3) / 255)
+    np.testing.assert_allclose(finish_difference(clips, plain).numpy(), expected, atol=1e-6)
+    turned = np.stack(
+        [
+            reference.affine(one.transpose(1, 2, 3, 0), m.double().numpy()).transpose(3, 0, 1, 2)
+            for one, m in zip(expected, matrix, strict=True)
+        ]
+    )
+    got = finish_difference(clips, plain, matrix)
+    assert got.is_contiguous(memory_format=torch.channels_last_3d)
+    np.testing.assert_allclose(got.numpy(), turned, atol=1e-6)
+    assert not np.allclose(finish_difference(clips, plain, matrix, torch.full((2,), 2.0)), got, atol=0.01)
+
+
+def test_flow_is_painted_and_normalised_and_never_coloured() -> None:
+    views = Views(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
+    flow = torch.randn(2, 2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
+    images = np.stack([painting.flow_image(one.permute(1, 2, 3, 0).double().numpy()) for one in flow]) / 255
+    got = paint_flow(flow, views)
+    assert got.dtype == torch.float32
+    assert got.is_contiguous(memory_format=torch.channels_last_3d)
+    expected = ((images - views.mean) / views.std).transpose(0, 4, 1, 2, 3)
+    np.testing.assert_allclose(got.numpy(), expected, atol=1e-4)

@@ -3,7 +3,7 @@
 from kinevec.data.decode import Clip, VideoInfo, probe, read_clip
 from kinevec.data.files import find_records, with_split
 from kinevec.data.records import Record
-from kinevec.data.source import Collection, open_videos
+from kinevec.data.source import Collection, Videos, open_videos
 from kinevec.data.synthetic import SynthConfig, write_synthetic_videos
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Record",
     "SynthConfig",
     "VideoInfo",
+    "Videos",
     "find_records",
     "open_videos",
     "probe",

@@ -10,9 +10,11 @@ import io
 import logging
 import os
 import posixpath
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,12 +104,19 @@ def with_split(records: Sequence[Record], share: float) -> tuple[Record, ...]:
 
 
 def held_out(
-    labels: Sequence[str], groups: Sequence[str | None], share: float, rng: np.random.Generator
+    labels: Sequence[str] | Sequence[int],
+    groups: Sequence[str | None] | Sequence[int],
+    share: float,
+    rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
     """Chooses videos to hold out: whole groups where there are several, else the share of each label.
 
     Where the share of each label rounds to nothing, it is taken of all videos together. At least one video
     stays on each side, if there are two.
+
+    Args:
+        labels: of each video: names, or numbers in the order of the names.
+        groups: likewise; None, "" or 0: the video belongs to none.
 
     Returns:
         (V,), True where a video is held out.
@@ -119,8 +128,10 @@ def held_out(
         chosen = {names[i] for i in rng.permutation(len(names))[:count]}
         held[:] = [group in chosen for group in groups]
         return held
-    for label in sorted(set(labels)):
-        places = [i for i, other in enumerate(labels) if other == label]
+    by_label: dict[Any, list[int]] = defaultdict(list)
+    for place, label in enumerate(labels):
+        by_label[label].append(place)
+    for _, places in sorted(by_label.items()):
         held[rng.permutation(places)[: round(share * len(places))]] = True
     if len(labels) > 1 and not held.any():
         held[rng.permutation(len(labels))[: max(1, round(share * len(labels)))]] = True

@@ -16,7 +16,7 @@ from typing import Literal
 
 from kinevec.data import official_readers as readers
 from kinevec.data.official_files import Annotations, Folders
-from kinevec.data.records import Record
+from kinevec.data.records import Record, some
 from kinevec.errors import ConfigError, DataError, InputError
 
 
@@ -126,8 +126,8 @@ def read_official(
         )
     if absent and missing == "error":
         raise DataError(
-            f"{reader.title}: {len(absent):,} of {total:,} listed videos are missing in {videos}, first: "
-            f"{absent[0]}; pass missing='skip' to go on without them."
+            f"{reader.title}: {len(absent):,} of {total:,} listed videos are missing in {videos}: "
+            f"{some(absent)}. To go on without them: --allow-missing, in Python missing='skip'."
         )
     return OfficialSet(records, absent, _describe(reader, fold, records, absent))
 

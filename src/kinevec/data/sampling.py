@@ -3,10 +3,15 @@
 A video shorter than a clip is looped: after its last frame comes its first.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from kinevec.config import Clip
+from kinevec.config import Clip, Sampling
+
+Starts = NDArray[np.int64]  # frame numbers
+Scores = NDArray[np.floating[Any]]
 
 
 def is_short(frames: int, clip: Clip) -> bool:
@@ -21,13 +26,79 @@ def clip_numbers(start: int, frames: int, clip: Clip) -> list[int]:
 
 def uniform_clip(frames: int, clip: Clip, rng: np.random.Generator) -> list[int]:
     """Frame numbers (T,) of a clip whose start is uniform over all that fit; of a looped video, over all."""
-    starts = frames if is_short(frames, clip) else frames - clip.span + 1
-    return clip_numbers(int(rng.integers(starts)), frames, clip)
+    return clip_numbers(int(rng.integers(_starts(frames, clip.span))), frames, clip)
 
 
 def two_clips(frames: int, clip: Clip, rng: np.random.Generator) -> tuple[list[int], list[int]]:
     """Frame numbers of two clips of one video, starts drawn independently (METHODS: MoCo baseline)."""
-    return uniform_clip(frames, clip, rng), uniform_clip(frames, clip, rng)
+    first, second = draw_starts(frames, clip.span, Sampling(), rng)
+    return clip_numbers(first, frames, clip), clip_numbers(second, frames, clip)
+
+
+def draw_starts(
+    frames: int,
+    length: int,
+    sampling: Sampling,
+    rng: np.random.Generator,
+    admissible: Starts | None = None,
+) -> tuple[int, int]:
+    """Draws where the two clips of a video start.
+
+    Both are uniform over the starts that are allowed and independent; or with `sampling.near`, the second is
+    drawn from all frames within `length` of the first, and moved to the nearest start that is allowed, and
+    within that distance too (the earlier of two equally near).
+
+    Args:
+        frames: of the video; a shorter one than `length` is looped, and every frame is a start.
+        length: frames that a clip needs: its span, or its window.
+        admissible: ascending starts that are allowed, of which those that leave room for `length` count;
+            see `moving_starts`. None: all.
+
+    Source: METHODS §0; MSCL, motion differential sampling.
+    """
+    starts = _starts(frames, length)
+    allowed = None if admissible is None else admissible[admissible < starts]
+    if allowed is None or len(allowed) == 0:
+        allowed = np.arange(starts)
+    first = int(allowed[rng.integers(len(allowed))])
+    if not sampling.near:
+        return first, int(allowed[rng.integers(len(allowed))])
+    low, high = max(first - length, 0), min(first + length, starts - 1)
+    wanted = rng.integers(low, high + 1)
+    close = allowed[(low <= allowed) & (allowed <= high)]  # at least the first
+    return first, int(close[np.abs(close - wanted).argmin()])
+
+
+def clip_scores(change: Scores, clip: Clip) -> Scores:
+    """How much the motion changes in each clip of a video: the mean of d over the frames of the clip.
+
+    Args:
+        change: (F,) scores d of the frames; see `kinevec.motion.statistics.color_differential`.
+
+    Returns:
+        (starts,), for every start whose clip fits; of a looped video, for every frame.
+
+    Source: MSCL, motion differential sampling.
+    """
+    starts: Starts = np.arange(_starts(len(change), clip.span))
+    numbers = starts[:, None] + np.arange(clip.frames) * clip.stride
+    return np.asarray(change[numbers % len(change)].mean(axis=1, dtype=np.float64))
+
+
+def moving_starts(change: Scores, clip: Clip) -> Starts:
+    """The starts whose clip scores above the video's median, ascending; all where none does, or none fits.
+
+    MSCL's released code also scores clips that run past the end, as if their missing frames did not change,
+    which bans the end of every video; here only clips that fit compete.
+
+    Args:
+        change: as for `clip_scores`.
+
+    Source: MSCL, motion differential sampling.
+    """
+    scores = clip_scores(change, clip)
+    above = np.flatnonzero(scores > np.median(scores))
+    return above if len(above) and not is_short(len(change), clip) else np.arange(len(scores))
 
 
 def even_clips(frames: int, clip: Clip, count: int) -> list[list[int]]:
@@ -37,3 +108,21 @@ def even_clips(frames: int, clip: Clip, count: int) -> list[list[int]]:
     """
     starts: NDArray[np.float64] = np.linspace(0, max(frames - clip.span, 0), count)
     return [clip_numbers(round(float(start)), frames, clip) for start in starts]
+
+
+def local_numbers(start: int, frames: int, clip: Clip, steps: int) -> list[list[int]]:
+    """Frame numbers (T,) of the local clips of the window that begins at frame `start` (FIMA §2).
+
+    The window of `clip.window` frames is cut into `steps` equal parts; a local clip is T frames, even in time,
+    of one part: with 16 frames at stride 2 and 2 steps, frames 0–15 and 16–31.
+    """
+    spacing = clip.stride / steps
+    parts = [
+        [start + int((part * clip.frames + t) * spacing) for t in range(clip.frames)] for part in range(steps)
+    ]
+    return [[number % frames for number in part] for part in parts]
+
+
+def _starts(frames: int, length: int) -> int:
+    """Number of frames at which something so long can start; in a video that is too short, all."""
+    return frames if frames < length else frames - length + 1

@@ -4,13 +4,14 @@
 """
 
 import csv
+import hashlib
 import io
 import logging
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,42 @@ class Rejected:
     reason: str
 
 
+class Videos(Protocol):
+    """Videos that can be read, in an order. What is known of one video is made when it is asked for.
+
+    `Collection` holds all of it in memory; a manifest (`kinevec.data.manifest`) next to nothing.
+    """
+
+    @property
+    def frames(self) -> NDArray[np.int32]:
+        """(N,) number of frames of each."""
+
+    @property
+    def sizes(self) -> NDArray[np.int32]:
+        """(N, 2) height and width of each, pixels as shown."""
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """Listed files that cannot be used."""
+
+    def __len__(self) -> int: ...
+
+    def names(self) -> Iterator[str]:
+        """The names of all, in order."""
+
+    def record(self, index: int) -> Record:
+        """What is known of video `index`."""
+
+    def info(self, index: int) -> VideoInfo:
+        """The frame table of video `index`."""
+
+    def without(self, failed: Mapping[int, str]) -> Self:
+        """The others than those at these places, which are listed as rejected with these reasons."""
+
+    def listing(self) -> Any:
+        """Which files these are, as JSON; see `kinevec.train.seen`."""
+
+
 @dataclass(frozen=True)
 class Collection:
     """Videos that can be read: records and frame tables in the same order, and what was left out."""
@@ -42,6 +79,43 @@ class Collection:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    @cached_property
+    def frames(self) -> NDArray[np.int32]:
+        """(N,) number of frames of each."""
+        return np.array([info.frames for info in self.infos], dtype=np.int32)
+
+    @property
+    def sizes(self) -> NDArray[np.int32]:
+        """(N, 2) height and width of each, pixels as shown."""
+        sides = [(info.height, info.width) for info in self.infos]
+        return np.array(sides, dtype=np.int32).reshape(-1, 2)
+
+    def names(self) -> Iterator[str]:
+        """The names of all, in order."""
+        return (record.name for record in self.records)
+
+    def record(self, index: int) -> Record:
+        """What is known of video `index`."""
+        return self.records[index]
+
+    def info(self, index: int) -> VideoInfo:
+        """The frame table of video `index`."""
+        return self.infos[index]
+
+    def without(self, failed: Mapping[int, str]) -> "Collection":
+        """The others than those at these places, which are listed as rejected with these reasons."""
+        good = [i for i in range(len(self)) if i not in failed]
+        more = tuple(Rejected(self.records[i].name, reason) for i, reason in failed.items())
+        return Collection(
+            tuple(self.records[i] for i in good),
+            tuple(self.infos[i] for i in good),
+            self.rejected + more,
+        )
+
+    def listing(self) -> list[str]:
+        """The path of each file."""
+        return [str(record.path.resolve()) for record in self.records]
 
     def only(self, keep: Callable[[Record], bool]) -> "Collection":
         """The part whose records satisfy a condition; what was rejected stays listed."""
@@ -61,6 +135,17 @@ class Source(Protocol):
 
     def read(self, index: int, numbers: Sequence[int]) -> Clip:
         """The frames with these numbers of video `index`; raises VideoError."""
+
+
+V = TypeVar("V", bound=Videos)
+
+
+def fingerprint(videos: Videos) -> str:
+    """The same for the same names in the same order only."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in videos.names():
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()
 
 
 def open_videos(records: Sequence[Record], progress: Progress | None = None) -> Collection:
@@ -98,19 +183,19 @@ def write_rejected(rejected: Sequence[Rejected], path: Path) -> None:
 
 
 class FileSource:
-    """Decodes every clip from its video file."""
+    """Decodes every clip from its video file. As cheap to send to another process as its videos are."""
 
-    def __init__(self, collection: Collection) -> None:
-        self.infos = collection.infos
+    def __init__(self, videos: Videos) -> None:
+        self.videos = videos
 
     def __len__(self) -> int:
-        return len(self.infos)
+        return len(self.videos)
 
     def frames(self, index: int) -> int:
-        return self.infos[index].frames
+        return int(self.videos.frames[index])
 
     def read(self, index: int, numbers: Sequence[int]) -> Clip:
-        info = self.infos[index]
+        info = self.videos.info(index)
         return read_clip(info.path, numbers, info=info)
 
 
@@ -130,32 +215,29 @@ class FrameStore:
         self._pixels: NDArray[np.uint8] | None = None
 
     @staticmethod
-    def plan(infos: Sequence[VideoInfo], short_side: int) -> tuple[NDArray[np.int64], int]:
+    def plan(videos: Videos, short_side: int) -> tuple[NDArray[np.int64], int]:
         """Sizes (videos, 2) after scaling down to a short side (never up), and the bytes of all frames."""
-        sizes = []
-        for info in infos:
-            scale = min(1.0, short_side / min(info.height, info.width))
-            sizes.append((math.ceil(info.height * scale), math.ceil(info.width * scale)))
-        array = np.array(sizes, dtype=np.int64)
-        return array, int((array.prod(1) * 3 * [info.frames for info in infos]).sum())
+        scale = np.minimum(1.0, short_side / videos.sizes.min(1, keepdims=True))
+        sizes = np.ceil(videos.sizes * scale).astype(np.int64)
+        return sizes, int((sizes.prod(1) * 3 * videos.frames).sum())
 
     @classmethod
     def build(
-        cls, collection: Collection, path: Path, short_side: int, progress: Progress | None = None
-    ) -> tuple["FrameStore", Collection]:
-        """Decodes all videos into `path`; returns the store and the collection of those that decoded whole.
+        cls, videos: V, path: Path, short_side: int, progress: Progress | None = None
+    ) -> tuple["FrameStore", V]:
+        """Decodes all videos into `path`; returns the store and the videos that decoded whole.
 
         Raises:
             OutputError: the file cannot be written (disk full?).
             DataError: not one video decodes to its end.
         """
-        good: list[int] = []
-        rejected = list(collection.rejected)
-        sizes, total = cls.plan(collection.infos, short_side)
+        infos: list[VideoInfo] = []
+        failed: dict[int, str] = {}
+        sizes, total = cls.plan(videos, short_side)
         try:
             with path.open("wb") as file:
-                for index, info in enumerate(collection.infos):
-                    start = file.tell()
+                for index in range(len(videos)):
+                    info, start = videos.info(index), file.tell()
                     height, width = (int(side) for side in sizes[index])
                     count = 0
                     try:
@@ -164,29 +246,25 @@ class FrameStore:
                             count += 1
                         if count != info.frames:
                             raise VideoError(info.path, f"damaged: {count} of {info.frames} frames decode")
-                        good.append(index)
+                        infos.append(info)
                     except VideoError as error:
-                        rejected.append(Rejected(collection.records[index].name, error.reason))
+                        failed[index] = error.reason
                         log.warning("left out %s", error)
                         file.seek(start)
                         file.truncate()
                     if progress:
-                        progress(index + 1, len(collection))
+                        progress(index + 1, len(videos))
         except OSError as error:
             path.unlink(missing_ok=True)
             raise OutputError(
                 f"{path}: cannot write {total / 1e9:.1f} GB of decoded frames: {error.strerror}; "
                 "free some space or set data.store=files"
             ) from error
-        if not good:
+        if not infos:
             path.unlink()
-            raise DataError(f"none of {len(collection)} videos decodes to its end")
-        kept = Collection(
-            tuple(collection.records[i] for i in good),
-            tuple(collection.infos[i] for i in good),
-            tuple(rejected),
-        )
-        return cls(path, kept.infos, sizes[good]), kept
+            raise DataError(f"none of {len(videos)} videos decodes to its end")
+        kept = np.delete(sizes, list(failed), axis=0)
+        return cls(path, infos, kept), videos.without(failed) if failed else videos
 
     def __len__(self) -> int:
         return len(self.infos)

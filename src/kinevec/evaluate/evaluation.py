@@ -16,7 +16,7 @@ from kinevec.evaluate.features import Features, extract
 from kinevec.evaluate.retrieval import KS, retrieval
 from kinevec.runtime import provenance
 from kinevec.train.checkpoint import load_encoder, untrained_encoder, write_text
-from kinevec.train.loop import VIDEOS
+from kinevec.train.seen import count_seen
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def evaluate(
         "run": {
             "folder": str(run),
             "encoder": config.model.name,
-            "method": config.method.name,
+            "terms": config.terms.names,
             "step": step,
             "seed": config.train.seed,
         },
@@ -135,12 +135,8 @@ def evaluate(
 
 def trained_on(run: Path, collection: Collection) -> int | None:
     """How many test videos the run was pretrained on; warns of any. None where the run does not say."""
-    listed = run / VIDEOS
-    if not listed.is_file():
-        return None
-    seen = set(json.loads(listed.read_text("utf-8")))
     test = [record for record in collection.records if record.split == "test"]
-    count = sum(str(record.path.resolve()) in seen for record in test)
+    count = count_seen(run, test)
     if count:
         log.warning(
             "%d of %d test videos were trained on (without labels); give pretraining and evaluation the same list, "

@@ -4,12 +4,23 @@ import difflib
 from collections.abc import Callable
 
 from kinevec.errors import ConfigError
-from kinevec.models.resnet import VideoResNet, r2plus1d18, r3d18, tiny
+from kinevec.models.encoder import Encoder
+from kinevec.models.i3d import I3D
+from kinevec.models.resnet import r2plus1d18, r3d18, tiny
+from kinevec.models.slowonly import SlowOnly50
 
-ENCODERS: dict[str, Callable[[], VideoResNet]] = {"tiny": tiny, "r3d18": r3d18, "r2plus1d18": r2plus1d18}
+__all__ = ["ENCODERS", "Encoder", "build_encoder", "find_encoder"]
+
+ENCODERS: dict[str, Callable[[], Encoder]] = {
+    "tiny": tiny,
+    "r3d18": r3d18,
+    "r2plus1d18": r2plus1d18,
+    "i3d": I3D,
+    "slowonly50": SlowOnly50,
+}
 
 
-def find_encoder(name: str) -> Callable[[], VideoResNet]:
+def find_encoder(name: str) -> Callable[[], Encoder]:
     """The function that builds the encoder of this name.
 
     Raises:
@@ -22,6 +33,6 @@ def find_encoder(name: str) -> Callable[[], VideoResNet]:
     return ENCODERS[name]
 
 
-def build_encoder(name: str) -> VideoResNet:
+def build_encoder(name: str) -> Encoder:
     """A freshly initialised encoder; raises `ConfigError` where no encoder has this name."""
     return find_encoder(name)()

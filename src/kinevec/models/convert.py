@@ -15,6 +15,29 @@ from kinevec.errors import CheckpointError
 
 NameMap = Mapping[str, str | None]
 
+# Classifiers whose encoder has our names already: torchvision's video ResNets, the common I3D port,
+# mmaction2's SlowOnly. The classifier itself is left out.
+VIDEO_CLASSIFIER: NameMap = {
+    r"(?:module\.)?(?:fc|logits|cls_head)\..+": None,
+    r"(?:module\.)?(?:backbone\.)?(.+)": r"\1",
+}
+
+# pytorchvideo's slow_r50 → kinevec.models.slowonly.SlowOnly50; its blocks.5 is the classifier.
+_BLOCK = r"blocks\.([1-4])\.res_blocks\.(\d)\."
+PYTORCHVIDEO_SLOW_R50: NameMap = {
+    r"blocks\.5\..+": None,
+    r"blocks\.0\.conv\.(\w+)": r"conv1.conv.\1",
+    r"blocks\.0\.norm\.(\w+)": r"conv1.bn.\1",
+    _BLOCK + r"branch1_conv\.(\w+)": r"layer\1.\2.downsample.conv.\3",
+    _BLOCK + r"branch1_norm\.(\w+)": r"layer\1.\2.downsample.bn.\3",
+    _BLOCK + r"branch2\.conv_a\.(\w+)": r"layer\1.\2.conv1.conv.\3",
+    _BLOCK + r"branch2\.norm_a\.(\w+)": r"layer\1.\2.conv1.bn.\3",
+    _BLOCK + r"branch2\.conv_b\.(\w+)": r"layer\1.\2.conv2.conv.\3",
+    _BLOCK + r"branch2\.norm_b\.(\w+)": r"layer\1.\2.conv2.bn.\3",
+    _BLOCK + r"branch2\.conv_c\.(\w+)": r"layer\1.\2.conv3.conv.\3",
+    _BLOCK + r"branch2\.norm_c\.(\w+)": r"layer\1.\2.conv3.bn.\3",
+}
+
 # The released FIMA code's motion decoder → kinevec.methods.fima.decoder.MotionDecoder.
 # Its norm2 precedes attention and norm3 the feed-forward: norm1 went with the self-attention.
 _LAYER = r"(?:module\.)?(?:transformer_decoder\.)?layers\.(\d+)"

@@ -12,16 +12,22 @@ from kinevec.models.conv import Conv3d, Route
 GRADIENT_TOLERANCE = 0.05
 
 
-def guard_bf16(model: nn.Module, example: Tensor) -> dict[str, Route]:
+def guard_bf16(
+    model: nn.Module, example: Tensor, run: Callable[[Tensor], object] | None = None
+) -> dict[str, Route]:
     """Checks every convolution of a model in bf16 against fp32 and gives wrong ones a safe route.
 
     Runs the model once on `example` to see the shapes in use; each distinct (layer kind, input shape) is
     then computed forward and backward in both precisions, on the device of the example. A layer whose
     output or gradients differ by more than 5 % is padded explicitly; if that is wrong too, it runs in fp32.
+    Batch-norm statistics and gradients are left as they were.
 
     Args:
         model: its `Conv3d` layers are those of `kinevec.models.conv`.
         example: (N, 3, T, H, W), a batch as in training.
+        run: what to do with the example where calling the model is not it, such as
+            `lambda x: model.neck(model.encoder.stages(x))`; everything it calls must belong to `model`.
+            Layers that it does not reach are left alone.
 
     Returns:
         Name → route of the layers that need another route than the plain one.
@@ -38,7 +44,7 @@ def guard_bf16(model: nn.Module, example: Tensor) -> dict[str, Route]:
     hooks = [layer.register_forward_pre_hook(note_shape(name)) for name, layer in layers.items()]
     kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with torch.no_grad():
-        model(example)
+        (run or model)(example)
     for name, buffer in model.named_buffers():
         buffer.copy_(kept[name])  # the run must not leave traces in batch-norm statistics
     for hook in hooks:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinevec.models.conv import Conv3d
+from kinevec.models.encoder import Encoder, Stages, Widths
 
 Triple = tuple[int, int, int]
 
@@ -92,17 +93,14 @@ class Inception(nn.Module):
         return torch.cat(branches, dim=1)
 
 
-class I3D(nn.Module):
+class I3D(Encoder):
     """I3D up to its last feature map: 12.3 M parameters, C = 1024; 16×224² → 2×7×7, 16×112² → 2×4×4.
 
     Fresh convolutions keep PyTorch's initialisation, as in FIMA's released code: batch norm makes their scale
     irrelevant to the output, but not to the step size that a learning rate amounts to.
-
-    Attributes:
-        channels: C of the last feature map.
     """
 
-    channels = 1024
+    widths: Widths = (192, 480, 832, 1024)
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +121,7 @@ class I3D(nn.Module):
         self.Mixed_5b = Inception(832, (256, 160, 320, 32, 128, 128))
         self.Mixed_5c = Inception(832, (384, 192, 384, 48, 128, 128))
 
-    def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def stages(self, x: Tensor) -> Stages:
         """The feature maps at 1/4, 1/8, 1/16 and 1/32 of the frame: 192, 480, 832 and 1024 channels.
 
         Args:
@@ -141,7 +139,3 @@ class I3D(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """Frames (N, 3, T, H, W) → the last feature map (N, 1024, ⌈T/8⌉, ⌈H/32⌉, ⌈W/32⌉)."""
         return self.stages(x)[-1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`forward_features`: what every encoder here gives when called."""
-        return self.forward_features(x)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from kinevec.models.conv import Conv3d
+from kinevec.models.encoder import Encoder, Stages, Widths
 
 Triple = tuple[int, int, int]
 Stride = tuple[int, int]  # in time, and in height and width
@@ -19,6 +20,12 @@ def full_conv(inputs: int, outputs: int, middle: int, stride: Stride) -> nn.Modu
     """A 3×3×3 convolution; `middle` is not used."""
     time, space = stride
     return Conv3d(inputs, outputs, 3, (time, space, space), 1, bias=False)
+
+
+def flat_conv(inputs: int, outputs: int, middle: int, stride: Stride) -> nn.Module:
+    """A 1×3×3 convolution; `middle` is not used."""
+    time, space = stride
+    return Conv3d(inputs, outputs, (1, 3, 3), (time, space, space), (0, 1, 1), bias=False)
 
 
 def split_conv(inputs: int, outputs: int, middle: int, stride: Stride) -> nn.Module:
@@ -77,49 +84,43 @@ class BasicBlock(nn.Module):
         return out
 
 
-class VideoResNet(nn.Module):
+class VideoResNet(Encoder):
     """A stem and four stages.
 
     Args:
-        stem: frames → feature map.
-        widths: channels of the stem's output and of the four stages.
+        stem: frames → feature map, with as many channels as the first stage.
+        widths: channels of the four stages.
         blocks: blocks in each stage.
         strides: of each stage, in time and in height and width.
         conv: makes the convolutions of a block.
-
-    Attributes:
-        channels: C of the last feature map.
     """
 
     def __init__(
         self,
         stem: nn.Sequential,
-        widths: tuple[int, ...],
-        blocks: tuple[int, ...],
-        strides: tuple[Stride, ...],
+        widths: Widths,
+        blocks: tuple[int, int, int, int],
+        strides: tuple[Stride, Stride, Stride, Stride],
         conv: ConvMaker,
     ) -> None:
         super().__init__()
         self.stem = stem
-        stages = []
-        for inputs, outputs, count, stride in zip(widths, widths[1:], blocks, strides, strict=False):
+        self.widths = widths
+        inputs, stages = widths[0], []
+        for outputs, count, stride in zip(widths, blocks, strides, strict=True):
             first = BasicBlock(inputs, outputs, stride, conv)
             rest = [BasicBlock(outputs, outputs, (1, 1), conv) for _ in range(count - 1)]
             stages.append(nn.Sequential(first, *rest))
+            inputs = outputs
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
-        self.channels = widths[-1]
         initialise(self)
 
-    def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def stages(self, x: Tensor) -> Stages:
         """The feature maps of all four stages, (N, C_i, T_i, H_i, W_i) each; x is (N, 3, T, H, W)."""
         one = self.layer1(self.stem(x))
         two = self.layer2(one)
         three = self.layer3(two)
         return one, two, three, self.layer4(three)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Frames (N, 3, T, H, W) → the last feature map (N, C, T', H', W')."""
-        return self.stages(x)[-1]
 
 
 def initialise(model: nn.Module) -> None:
@@ -138,16 +139,16 @@ HALVING = ((1, 1), (2, 2), (2, 2), (2, 2))
 def r3d18() -> VideoResNet:
     """R3D-18: 33.2 M parameters, C = 512; 16×112² → 2×7×7, 8×112² → 1×7×7."""
     stem = full_stem(64, (3, 7, 7), (1, 2, 2))
-    return VideoResNet(stem, (64, 64, 128, 256, 512), (2, 2, 2, 2), HALVING, full_conv)
+    return VideoResNet(stem, (64, 128, 256, 512), (2, 2, 2, 2), HALVING, full_conv)
 
 
 def r2plus1d18() -> VideoResNet:
     """R(2+1)D-18: 31.3 M parameters, C = 512; 16×112² → 2×7×7."""
-    return VideoResNet(split_stem(), (64, 64, 128, 256, 512), (2, 2, 2, 2), HALVING, split_conv)
+    return VideoResNet(split_stem(), (64, 128, 256, 512), (2, 2, 2, 2), HALVING, split_conv)
 
 
 def tiny() -> VideoResNet:
     """For CPUs: 0.9 M parameters, C = 128; 8×64² → 2×4×4, with four time steps after stage 2."""
     stem = full_stem(16, (3, 7, 7), (1, 2, 2))
     strides = ((1, 1), (2, 2), (2, 2), (1, 2))
-    return VideoResNet(stem, (16, 16, 32, 64, 128), (1, 1, 1, 1), strides, full_conv)
+    return VideoResNet(stem, (16, 32, 64, 128), (1, 1, 1, 1), strides, full_conv)

@@ -18,12 +18,13 @@ Frames = NDArray[np.uint8]  # (T, 3, H, W), red green blue
 Flow = NDArray[np.float32]  # (P, 2, H, W), pixels
 Pairs = Sequence[tuple[int, int]]  # (from frame, to frame)
 GrayImage = NDArray[np.uint8]  # (H, W)
+Method = Callable[[Frames, Pairs], Flow]  # frames of at least SMALLEST_SIDE; see `pair_flow`
 GrayFlow = Callable[[GrayImage, GrayImage], Flow]  # → (H, W, 2)
 
 SMALLEST_SIDE = 32  # pixels; OpenCV's DIS crashes or returns NaN on some frames below it
 
 # Mean end-point error in pixels that a method stays below, on textured frames of 112×112 that shift by up to
-# 4 pixels, turn by up to 3° or grow by up to 4 %. TV-L1 is unmeasured.
+# 4 pixels, turn by up to 3° or grow by up to 4 %.
 END_POINT_ERROR = {
     "dis": 0.2,
     "dis-unrefined": 0.3,
@@ -31,10 +32,11 @@ END_POINT_ERROR = {
     "dis-fast": 0.5,
     "dis-medium": 0.2,
     "farneback": 0.25,
+    "tvl1": 0.15,
 }
 
 
-def optical_flow(frames: "Frames | Tensor", gap: int, method: str = "dis") -> Flow:
+def optical_flow(frames: "Frames | Tensor", gap: int, method: str | Method = "dis") -> Flow:
     """Compute the optical flow from each frame t to frame t + gap.
 
     On small motions of textured frames, the mean end-point error is below `END_POINT_ERROR[method]` pixels.
@@ -43,14 +45,15 @@ def optical_flow(frames: "Frames | Tensor", gap: int, method: str = "dis") -> Fl
     Args:
         frames: (T, 3, H, W) uint8, red green blue.
         gap: frames between source and target, at least 1.
-        method: a key of `METHODS`.
+        method: a key of `METHODS`, or a function that does what they do, such as `kinevec.motion.raft.raft`
+            makes of a network's weights.
 
     Returns:
         (T − gap, 2, H, W) float32: u (to the right) and v (down) in pixels, from frame t to frame t + gap.
 
     Raises:
         ConfigError: there is no such method.
-        UsageError: the frames are too small, or OpenCV lacks the method.
+        UsageError: the frames are too small, OpenCV lacks the method, or it needs weights.
         ValueError: the frames have another shape or type, or the gap leaves no pair.
     """
     if not 1 <= gap < len(frames):
@@ -58,13 +61,13 @@ def optical_flow(frames: "Frames | Tensor", gap: int, method: str = "dis") -> Fl
     return pair_flow(frames, [(t, t + gap) for t in range(len(frames) - gap)], method)
 
 
-def pair_flow(frames: "Frames | Tensor", pairs: Pairs, method: str = "dis") -> Flow:
+def pair_flow(frames: "Frames | Tensor", pairs: Pairs, method: str | Method = "dis") -> Flow:
     """Compute the optical flow of chosen pairs of frames: what a strided clip needs, and no more.
 
     Args:
         frames: (T, 3, H, W) uint8, red green blue.
         pairs: P pairs of (source, target) positions in `frames`.
-        method: a key of `METHODS`.
+        method: as for `optical_flow`.
 
     Returns:
         (P, 2, H, W) float32: u (to the right) and v (down) in pixels, from source to target.
@@ -75,19 +78,29 @@ def pair_flow(frames: "Frames | Tensor", pairs: Pairs, method: str = "dis") -> F
     images = np.asarray(frames)
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8:
         raise ValueError(f"frames are (T, 3, H, W) uint8, got {images.shape} {images.dtype}")
-    if method not in METHODS:
-        nearest = difflib.get_close_matches(method, METHODS, n=1) or sorted(METHODS)
-        raise ConfigError(f"there is no flow method {method!r}; did you mean {' or '.join(nearest)}?")
+    compute = METHODS[_known(method)] if isinstance(method, str) else method
     height, width = images.shape[2:]
     if min(height, width) < SMALLEST_SIDE:
         raise UsageError(
             f"optical flow needs frames of at least {SMALLEST_SIDE}×{SMALLEST_SIDE} pixels, got {height}×{width}. "
             "Use larger frames, or frame differences as the motion."
         )
-    return METHODS[method](images, pairs)
+    return compute(images, pairs)
 
 
-def _on_gray(create: Callable[[], GrayFlow]) -> Callable[[Frames, Pairs], Flow]:
+def _known(method: str) -> str:
+    if method == "raft":
+        raise UsageError(
+            "the flow method 'raft' needs the weights of a network, which kinevec does not have: pass "
+            "method=kinevec.motion.raft.raft(weights, device)"
+        )
+    if method not in METHODS:
+        nearest = difflib.get_close_matches(method, METHODS, n=1) or sorted(METHODS)
+        raise ConfigError(f"there is no flow method {method!r}; did you mean {' or '.join(nearest)}?")
+    return method
+
+
+def _on_gray(create: Callable[[], GrayFlow]) -> Method:
     """Make a flow method of one that compares two grey images.
 
     OpenCV's flow objects are created anew for each call, which takes microseconds: they cannot be pickled or
@@ -145,7 +158,7 @@ def _tvl1() -> GrayFlow:
 
 
 # Slower is more accurate; see END_POINT_ERROR. A method takes RGB frames, so that a learned one fits too.
-METHODS: dict[str, Callable[[Frames, Pairs], Flow]] = {
+METHODS: dict[str, Method] = {
     "dis": _on_gray(partial(_dis, iterations=16, refinements=5)),
     "dis-unrefined": _on_gray(partial(_dis, iterations=12, refinements=0)),
     "dis-ultrafast": _on_gray(partial(_dis_preset, cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)),

@@ -17,7 +17,7 @@ import torch
 from kinevec.config import Config, differences, from_dict, to_dict, to_toml
 from kinevec.errors import CheckpointError, InputError, OutputError
 from kinevec.models import build_encoder
-from kinevec.models.resnet import VideoResNet
+from kinevec.models.encoder import Encoder
 from kinevec.runtime import seeded
 
 CHECKPOINT = "checkpoint.pt"
@@ -93,7 +93,7 @@ def save_encoder(folder: Path, encoder: torch.nn.Module, config: Config, step: i
     write_atomic(folder / ENCODER, lambda aside: safetensors.torch.save_file(weights, aside, header))
 
 
-def load_encoder(run: Path) -> tuple[VideoResNet, Config, int]:
+def load_encoder(run: Path) -> tuple[Encoder, Config, int]:
     """The encoder of a run's folder, its configuration, and the steps it was trained for.
 
     Raises:
@@ -120,7 +120,7 @@ def load_encoder(run: Path) -> tuple[VideoResNet, Config, int]:
     return encoder, config, step
 
 
-def untrained_encoder(config: Config) -> VideoResNet:
+def untrained_encoder(config: Config) -> Encoder:
     """The encoder as it was before the first step of a run with this configuration."""
     with seeded(config.train.seed):
         return build_encoder(config.model.name)

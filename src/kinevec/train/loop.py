@@ -2,49 +2,52 @@
 
 import json
 import logging
-import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kinevec.config import Config, to_toml
 from kinevec.data.sampling import is_short
-from kinevec.data.source import Collection, FileSource, FrameStore, Progress, Source, write_rejected
+from kinevec.data.source import Progress, Videos, write_rejected
 from kinevec.errors import DataError, OutputError
 from kinevec.models import find_encoder
 from kinevec.runtime import pick_device, provenance, stop_requests
 from kinevec.train.checkpoint import CHECKPOINT, load_checkpoint, write_text
 from kinevec.train.meter import Status
+from kinevec.train.seen import write_seen
+from kinevec.train.supply import FLOW, FRAMES, open_supply
 from kinevec.train.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
-FRAMES = "frames.raw"  # decoded frames while a run goes on
 FACTS = "run.json"
-VIDEOS = "videos.json"
 
 
 def pretrain(
     config: Config,
-    collection: Collection,
+    videos: Videos,
     folder: Path,
     *,
     resume: bool = False,
     on_status: Callable[[Status], None] | None = None,
     on_decode: Progress | None = None,
+    on_flow: Progress | None = None,
 ) -> Path:
     """Trains an encoder without labels; the folder then holds all that says how it was made.
 
     Args:
         config: see `kinevec.config.load`.
-        collection: videos, from `kinevec.data.open_videos`.
+        videos: from `kinevec.data.open_videos`, or a manifest of prepared ones.
         folder: of the run; must not hold another run unless `resume`.
         resume: go on from the folder's checkpoint. On a CPU with the same number of threads the losses are
             exactly those of a run never stopped.
         on_status: called every few steps.
         on_decode: called while videos are decoded into a frame store.
+        on_flow: called while their optical flow is computed.
 
     Returns:
         The folder, with `encoder.safetensors`, `checkpoint.pt`, `config.toml`, `run.json`, `videos.json`,
@@ -59,20 +62,20 @@ def pretrain(
         Interrupted: SIGINT or SIGTERM; the checkpoint is written.
     """
     state = check_request(config, folder, resume)
-    _check_enough(collection)
+    _check_enough(videos)
     _claim(folder)
     try:
-        source, collection = _open_source(config, collection, folder / FRAMES, on_decode)
-        _check_enough(collection)
-        trainer = Trainer(config, source, collection, folder, pick_device(config.train.device))
+        supply = open_supply(config, videos, folder, on_decode, on_flow)
+        _check_enough(supply.videos)
+        trainer = Trainer(config, supply, folder, pick_device(config.train.device))
         if state is not None:
             trainer.restore(state)
-        store = "frames" if isinstance(source, FrameStore) else "files"
-        _describe(folder, config, collection, trainer.facts | {"store": store}, resumed=state is not None)
+        _describe(folder, config, supply.videos, trainer.facts | supply.facts, resumed=state is not None)
         with stop_requests() as stopped:
             trainer.run(on_status, stopped)
     finally:
-        (folder / FRAMES).unlink(missing_ok=True)
+        for name in (FRAMES, FLOW):
+            (folder / name).unlink(missing_ok=True)
         with suppress(OSError):
             folder.rmdir()  # only where it is still empty, because the work failed before it began
     return folder
@@ -93,7 +96,7 @@ def check_request(config: Config, folder: Path, resume: bool) -> dict[str, Any] 
     left = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if (folder / CHECKPOINT).exists():
         raise OutputError(f"{folder}: holds a run; pass --resume to go on with it, or choose another folder")
-    if left - {FRAMES} or folder.is_file():
+    if left - {FRAMES, FLOW} or folder.is_file():
         raise OutputError(f"{folder}: exists and holds no run to resume; remove it or choose another folder")
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not place.is_dir():
@@ -103,9 +106,9 @@ def check_request(config: Config, folder: Path, resume: bool) -> dict[str, Any] 
     return None
 
 
-def _check_enough(collection: Collection) -> None:
-    if len(collection) < 2:
-        raise DataError(f"pretraining tells videos apart and needs at least 2; found {len(collection)}")
+def _check_enough(videos: Videos) -> None:
+    if len(videos) < 2:
+        raise DataError(f"pretraining tells videos apart and needs at least 2; found {len(videos)}")
 
 
 def _claim(folder: Path) -> None:
@@ -119,43 +122,31 @@ def _claim(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
-def _describe(
-    folder: Path, config: Config, collection: Collection, facts: dict[str, Any], *, resumed: bool
-) -> None:
+def _describe(folder: Path, config: Config, videos: Videos, facts: dict[str, Any], *, resumed: bool) -> None:
     """Writes down how the run is made; a resumed run keeps what was written and adds to it."""
-    short = sum(is_short(info.frames, config.clip) for info in collection.infos)
+    lengths, counts = np.unique(videos.frames, return_counts=True)
+    short = sum(
+        int(n) for frames, n in zip(lengths, counts, strict=True) if is_short(int(frames), config.clip)
+    )
     if short:
         clip = config.clip
         log.warning(
             "%d of %d videos are shorter than a clip (%d frames: %d at stride %d) and are looped",
-            *(short, len(collection), clip.span, clip.frames, clip.stride),
+            *(short, len(videos), clip.span, clip.frames, clip.stride),
         )
-    if config.method.queue >= len(collection):
+    if config.method.queue >= len(videos):
         log.warning(
             "the queue of %d keys is as long as the %d videos: a video's own past keys are among its negatives; "
             "lower method.queue",
-            *(config.method.queue, len(collection)),
+            *(config.method.queue, len(videos)),
         )
     if resumed:
         content = json.loads((folder / FACTS).read_text("utf-8"))
         content.setdefault("resumed", []).append(provenance(config.train.device) | facts)
     else:
-        counts = {"videos": len(collection), "looped": short, "rejected": len(collection.rejected)}
-        content = provenance(config.train.device) | {"seed": config.train.seed} | counts | facts
+        found = {"videos": len(videos), "looped": short, "rejected": len(videos.rejected)}
+        content = provenance(config.train.device) | {"seed": config.train.seed} | found | facts
         write_text(folder / "config.toml", to_toml(config))
-        write_rejected(collection.rejected, folder / "rejected.csv")
-        paths = [str(record.path.resolve()) for record in collection.records]
-        write_text(folder / VIDEOS, json.dumps(paths, indent=0) + "\n")
+        write_rejected(videos.rejected, folder / "rejected.csv")
+        write_seen(folder, videos)
     write_text(folder / FACTS, json.dumps(content, indent=2) + "\n")
-
-
-def _open_source(
-    config: Config, collection: Collection, cache: Path, on_decode: Progress | None
-) -> tuple[Source, Collection]:
-    """Decodes everything once where that is asked for or fits; else clips come from the files."""
-    short_side = math.ceil(config.clip.size / math.sqrt(config.views.area[0]))
-    _, size = FrameStore.plan(collection.infos, short_side)
-    fits = size <= config.data.store_limit_gb * 1e9
-    if config.data.store == "frames" or (config.data.store == "auto" and fits):
-        return FrameStore.build(collection, cache, short_side, on_decode)
-    return FileSource(collection), collection

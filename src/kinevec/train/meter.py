@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kinevec.methods.moco import Losses
+from kinevec.methods.method import Losses
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Meter:
 
     def add(self, losses: Losses, gradient: Tensor, clips: int) -> None:
         """Takes in one step: its losses, the norm of its gradient, and the clips it saw."""
-        values = {name: term.detach() for name, term in losses.terms.items()}
+        values = {name: term.detach() for name, term in (losses.terms | losses.figures).items()}
         values["loss"] = losses.total.detach()
         # 1: queries spread over the sphere; 0: all queries are one point, the encoder has collapsed
         values["spread"] = losses.embedding.std(0).mean() * math.sqrt(losses.embedding.shape[1])

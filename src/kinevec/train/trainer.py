@@ -13,18 +13,19 @@ import torch
 from torch import Tensor
 
 from kinevec.config import Config
-from kinevec.data.loader import Batch, make_loader
-from kinevec.data.source import Collection, Source
+from kinevec.data.loader import Batch, EpochSampler, Samples, make_loader
+from kinevec.data.source import fingerprint
 from kinevec.errors import CheckpointError, DataError, Interrupted, TrainingError
-from kinevec.methods.moco import Losses, Moco
+from kinevec.methods.method import Losses, Method
 from kinevec.models.conv import channels_last
 from kinevec.models.guard import guard_bf16
 from kinevec.runtime import autocast, default_workers, pick_precision, seeded
 from kinevec.train.checkpoint import CHECKPOINT, save_checkpoint, save_encoder
+from kinevec.train.clips import example_clips, step_seed, to_clips
 from kinevec.train.log import RunLog
 from kinevec.train.meter import Meter, Status
 from kinevec.train.schedule import learning_rate
-from kinevec.views.pipeline import finish_batch
+from kinevec.train.supply import Supply
 
 log = logging.getLogger(__name__)
 
@@ -36,30 +37,33 @@ class Trainer:
     """Trains from a position to the last epoch.
 
     Args:
-        collection: the videos of `source`, in the same order.
+        supply: of the clips.
         folder: of the run.
 
     Attributes:
         facts: what "auto" came to: device, precision, batch.
     """
 
-    def __init__(
-        self, config: Config, source: Source, collection: Collection, folder: Path, device: torch.device
-    ) -> None:
+    def __init__(self, config: Config, supply: Supply, folder: Path, device: torch.device) -> None:
         self.config = config
-        self.collection = collection
+        self.videos = supply.videos
         self.folder = folder
         self.device = device
-        self.batch = min(config.train.batch, len(source))
+        self.batch = min(config.train.batch, len(supply.source))
         if self.batch < config.train.batch:
             log.warning("%d videos: the batch is lowered from %d to that", self.batch, config.train.batch)
         workers = config.data.workers
-        self.loader, self.sampler = make_loader(
-            source,
-            config,
-            batch=self.batch,
+        self.sampler = EpochSampler(len(supply.source), self.batch, config.train.seed)
+        self.loader = make_loader(
+            Samples(
+                supply.source,
+                config,
+                color_here=_color_in_workers(config, device),
+                flows=supply.flows,
+                change=supply.change,
+            ),
+            self.sampler,
             workers=default_workers(device) if workers < 0 else workers,
-            color_here=_color_in_workers(config, device),
             pin=device.type == "cuda",
         )
         self.steps_per_epoch = len(self.sampler)
@@ -67,7 +71,7 @@ class Trainer:
         self.step = 0
         self.failures: Counter[str] = Counter()
         with seeded(config.train.seed):
-            self.model = Moco(config)
+            self.model = Method(config)
         channels_last(self.model.to(device))
         self.optimizer = _optimizer(config, self.model)
         self.precision = pick_precision(config.train.precision, device)
@@ -107,15 +111,16 @@ class Trainer:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
-        first, second = (self._finish(batch, view) for view in range(2))
-        with autocast(self.device, self.precision):
-            losses: Losses = self.model(first, second)
+        clips = to_clips(batch, self.config, self.device, self.step)
+        random = seeded(step_seed(self.config, self.step), self.device)  # dropout
+        with random, autocast(self.device, self.precision):
+            losses: Losses = self.model(clips)
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
         most = self.config.train.clip_norm or math.inf
         gradient = torch.nn.utils.clip_grad_norm_(self.model.parameters(), most)
         self.optimizer.step()
-        self.model.advance(losses.keys, self.step, self.total)
+        self.model.advance(losses, self.step, self.total)
         self.step += 1
         return losses, gradient
 
@@ -125,7 +130,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
-            "videos": [record.name for record in self.collection.records],
+            "videos": {"count": len(self.videos), "fingerprint": fingerprint(self.videos)},
             "failures": dict(self.failures),
         }
         save_checkpoint(self.folder, state, self.config)
@@ -137,12 +142,11 @@ class Trainer:
         Raises:
             CheckpointError: the run was made on other videos.
         """
-        names = [record.name for record in self.collection.records]
-        if state["videos"] != names:
-            changed = len(set(names) ^ set(state["videos"]))
+        before, now = state["videos"]["count"], len(self.videos)
+        if (before, state["videos"]["fingerprint"]) != (now, fingerprint(self.videos)):
+            there = f"now there are {now}" if now != before else "of which some have other names now"
             raise CheckpointError(
-                f"{self.folder}: was made on {len(state['videos'])} videos, now there are {len(names)}, "
-                f"{changed} of them not in both; resume with the same data"
+                f"{self.folder}: was made on {before} videos, {there}; resume with the same data"
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -188,22 +192,13 @@ class Trainer:
                 f"saved in {self.folder}: lower data.workers and --resume"
             ) from error
 
-    def _finish(self, batch: Batch, view: int) -> Tensor:
-        def moved(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor[view].to(self.device, non_blocking=True)
-
-        clips = batch.clips[view].to(self.device, non_blocking=True)
-        return finish_batch(clips, self.config.views, moved(batch.matrix), moved(batch.sigma))
-
     def _rate(self, step: int) -> float:
         warmup = round(self.config.train.warmup_epochs * self.steps_per_epoch)
         return learning_rate(step, self.total, warmup, self.config.train.lr)
 
     def _guard(self) -> None:
-        clip = self.config.clip
-        example = torch.zeros(min(4, self.batch), 3, clip.frames, clip.size, clip.size, device=self.device)
-        changed = guard_bf16(self.model.encoder, example)
-        guard_bf16(self.model.key_encoder, example)
+        example = example_clips(self.config, min(4, self.batch), self.device)
+        changed = guard_bf16(self.model, example.rgb[0], lambda _: self.model(example))
         for route in sorted(set(changed.values())):
             names = [name for name, other in changed.items() if other == route]
             log.info("bf16 is wrong on this machine for %s: computed %s instead", ", ".join(names), route)
@@ -220,7 +215,7 @@ class Trainer:
 
     def _count_failures(self, batch: Batch) -> None:
         for place, reason in batch.failures:
-            name = self.collection.records[place].name
+            name = self.videos.record(place).name
             if name not in self.failures:
                 log.warning("%s: %s; another video takes its place", name, reason)
             self.failures[name] += 1
@@ -247,7 +242,7 @@ def _color_in_workers(config: Config, device: torch.device) -> bool:
     return where == "worker" or (where == "auto" and device.type == "cpu")
 
 
-def _optimizer(config: Config, model: Moco) -> torch.optim.Optimizer:
+def _optimizer(config: Config, model: Method) -> torch.optim.Optimizer:
     parameters = [p for p in model.parameters() if p.requires_grad]
     train = config.train
     if train.optimizer == "sgd":

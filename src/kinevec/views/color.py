@@ -6,6 +6,7 @@ RGB, so any sequence of them is a single matrix. It can be applied to uint8 fram
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -115,20 +116,23 @@ def color_uint8(frames: NDArray[np.uint8], color: Color) -> NDArray[np.uint8]:
     return result
 
 
-def color_batch(clips: Tensor, matrix: Tensor, sigma: Tensor) -> Tensor:
+def color_batch(clips: Tensor, matrix: Tensor, sigma: Tensor | None) -> Tensor:
     """Applies each clip's colour matrix and blur on whatever device the batch lies.
 
     Args:
         clips: (N, 3, T, H, W) in [0, 1].
         matrix: (N, 3, 4).
-        sigma: (N,) pixels; 0 for none.
+        sigma: (N,) pixels, 0 for none; or None where no clip is blurred.
 
     Returns:
-        The same shape, in [0, 1].
+        The same shape, in [0, 1]; channels last in memory unless blurred.
     """
-    linear, offset = matrix[:, :, :3].to(clips), matrix[:, :, 3].to(clips)
-    out = torch.einsum("ndc,ncthw->ndthw", linear, clips) + offset[:, :, None, None, None]
-    return blur_batch(out.clamp(0, 1), sigma)
+    n, c, t, h, w = clips.shape
+    pixels = clips.permute(0, 2, 3, 4, 1).reshape(n, -1, c)
+    linear, offset = matrix[:, :, :3].to(clips), matrix[:, None, :, 3].to(clips)
+    out = torch.baddbmm(offset, pixels, linear.transpose(1, 2)).clamp_(0, 1)
+    out = out.view(n, t, h, w, c).permute(0, 4, 1, 2, 3)
+    return out if sigma is None else blur_batch(out, sigma)
 
 
 def blur_batch(clips: Tensor, sigma: Tensor) -> Tensor:
@@ -153,9 +157,12 @@ def blur_batch(clips: Tensor, sigma: Tensor) -> Tensor:
 
 def normalise(clips: Tensor, views: Views) -> Tensor:
     """(clips − mean) / std per channel; clips (N, 3, T, H, W) in [0, 1]."""
-    mean = torch.tensor(views.mean, device=clips.device, dtype=clips.dtype).view(1, 3, 1, 1, 1)
-    std = torch.tensor(views.std, device=clips.device, dtype=clips.dtype).view(1, 3, 1, 1, 1)
-    return (clips - mean) / std
+
+    def per_channel(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, device=clips.device, dtype=clips.dtype).view(1, 3, 1, 1, 1)
+
+    shift = per_channel([-m / s for m, s in zip(views.mean, views.std, strict=True)])
+    return torch.addcmul(shift, clips, per_channel([1 / s for s in views.std]))
 
 
 def _factor(spread: float, rng: np.random.Generator) -> float:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 Box = tuple[int, int, int, int]
 
+NEARLY = 1e-6  # of a pixel: a box that ends so close to a pixel's edge ends on it
 ATTEMPTS = 10  # to draw a crop that fits, before the largest allowed central one is taken
 
 
@@ -88,6 +89,37 @@ def crop_resize(frames: NDArray[np.uint8], geometry: Geometry, size: int) -> NDA
     return np.ascontiguousarray(result[:, :, ::-1] if geometry.flip else result)
 
 
+def crop_resize_flow(
+    flow: NDArray[np.float32], geometry: Geometry, frame: tuple[int, int], size: int
+) -> NDArray[np.float32]:
+    """Does to optical flow what `crop_resize` does to the frames that it goes between.
+
+    The field is resampled in the same way, and its vectors are scaled by the resize and mirrored by the flip.
+    It may be smaller than the frames: then the box falls between its pixels, and is not rounded to them.
+
+    Args:
+        flow: (T, 2, h, w), u to the right and v down in its own pixels.
+        geometry: its box is in pixels of the frames.
+        frame: height and width of the frames.
+
+    Returns:
+        (T, 2, size, size) in pixels of the finished clip.
+    """
+    height, width = flow.shape[2:]
+    x1, y1, x2, y2 = geometry.box
+    rows, down = _resampling(y1 * height / frame[0], y2 * height / frame[0], height, size)
+    columns, across = _resampling(x1 * width / frame[1], x2 * width / frame[1], width, size)
+    # In the units of the clip, and from the right where it is mirrored, by the same product.
+    u = size / (x2 - x1) * frame[1] / width
+    v = size / (y2 - y1) * frame[0] / height
+    if geometry.flip:
+        u, across = -u, across[::-1].copy()
+    part = torch.from_numpy(flow[:, :, rows, columns])
+    result = torch.from_numpy(down) @ (part @ torch.from_numpy(across.T))
+    scaled: NDArray[np.float32] = result.mul_(torch.tensor([u, v])[:, None, None]).numpy()
+    return scaled
+
+
 def cell_to_source(point: Tensor, box: Tensor) -> Tensor:
     """Maps positions within clips to positions within the source frames.
 
@@ -108,3 +140,18 @@ def _largest_central(height: int, width: int, aspect: tuple[float, float]) -> Bo
     h = min(height, max(1, round(width / ratio)))
     x, y = (width - w) // 2, (height - h) // 2
     return x, y, x + w, y + h
+
+
+def _resampling(start: float, end: float, pixels: int, size: int) -> tuple[slice, NDArray[np.float32]]:
+    """How a stretch of an axis is resampled: the pixels it touches, and their weights (size, touched).
+
+    Pixel j covers j to j + 1. A triangle about the centre of each target pixel reaches one target pixel to
+    either side when scaling down, one source pixel when scaling up; the stretch's end pixels cut it off.
+    """
+    first, last = math.floor(start + NEARLY), math.ceil(end - NEARLY)
+    scale = (end - start) / size
+    centres = start + (np.arange(size) + 0.5) * scale
+    distance = np.abs(np.arange(first, last) + 0.5 - centres[:, None]) / max(scale, 1.0)
+    weights = np.maximum(1 - distance, 0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return slice(first, min(last, pixels)), weights.astype(np.float32)

@@ -1,11 +1,11 @@
 """Motion statistics of a video while its frames go by: optical flow in small pieces, then MDS scores."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from kinevec.data.prepare.plan import LARGEST_SIDE
-from kinevec.motion.flow import SMALLEST_SIDE, pair_flow
+from kinevec.motion.flow import pair_flow
+from kinevec.motion.frames import measurable
 from kinevec.motion.statistics import color_differential, motion_energy
 from kinevec.runtime import one_thread
 
@@ -32,7 +32,7 @@ class MotionMeter:
 
     def add(self, frame: NDArray[np.uint8]) -> None:
         """Takes the next frame, (H, W, 3); all are of one size."""
-        self._frames.append(_measurable(frame))
+        self._frames.append(measurable(frame, LARGEST_SIDE))
         if len(self._frames) > PIECE:
             self._measure()
 
@@ -56,13 +56,3 @@ class MotionMeter:
             self._change.append(color_differential(np.concatenate([*self._flow, flow]))[:-1])
         self._flow = [flow[-1:]]
         self._frames = self._frames[-1:]
-
-
-def _measurable(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    short = min(frame.shape[:2])
-    scale = min(max(short, SMALLEST_SIDE), LARGEST_SIDE) / short
-    if scale == 1:
-        return frame
-    height, width = (round(side * scale) for side in frame.shape[:2])
-    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(frame, (width, height), interpolation=kind), dtype=np.uint8)

@@ -21,10 +21,10 @@ from kinevec.data.prepare.entries import Entry, Prepared, Refusal
 from kinevec.data.prepare.folder import Folder
 from kinevec.data.prepare.journal import Journal
 from kinevec.data.prepare.plan import PrepareConfig
-from kinevec.data.prepare.summary import Summary, some, write_rejected
+from kinevec.data.prepare.summary import Summary, write_rejected
 from kinevec.data.prepare.transcode import Job, Outcome, Transcoder
 from kinevec.data.prepare.workers import Died, run_jobs
-from kinevec.data.records import Record
+from kinevec.data.records import Record, some
 from kinevec.data.source import Progress
 from kinevec.errors import DataError, InputError, Interrupted, OutputError, WorkError
 from kinevec.runtime import stop_requests

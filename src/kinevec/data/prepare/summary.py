@@ -10,10 +10,8 @@ from pathlib import Path
 from kinevec.data.duplicates import Copies
 from kinevec.data.prepare.check import KINDS, Kind
 from kinevec.data.prepare.entries import Refusal
-from kinevec.data.records import Record
+from kinevec.data.records import Record, some
 from kinevec.data.whole import write_text
-
-_NAMED = 5  # files that a line names; all of them are in a list
 
 
 @dataclass
@@ -70,12 +68,6 @@ class Summary:
         if self.inside:
             lines.append(f"{self.inside:,} files lie in the output folder itself and were not taken")
         return lines
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few of some names, and how many more there are."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def write_rejected(rejected: Sequence[tuple[Record, Refusal]], path: Path) -> None:

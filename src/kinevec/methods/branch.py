@@ -1,0 +1,76 @@
+"""One momentum-contrast branch: query side, key side that follows it, and a queue of keys (METHODS §0)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kinevec import config
+from kinevec.methods.memory import Queue, key_copy, move_towards
+from kinevec.models.encoder import Encoder
+from kinevec.models.heads import Projector, pool
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the query side makes of clips.
+
+    Attributes:
+        stages: the encoder's four feature maps, (N, C_i, T_i, H_i, W_i) each.
+        vector: q, (N, D), unit length.
+    """
+
+    stages: tuple[Tensor, ...]
+    vector: Tensor
+
+    @property
+    def map(self) -> Tensor:
+        """The last feature map, (N, C, T', H', W')."""
+        return self.stages[-1]
+
+
+@dataclass(frozen=True)
+class Key:
+    """What the key side makes of clips, without gradient.
+
+    Attributes:
+        map: the last feature map, (N, C, T', H', W').
+        vector: k, (N, D), unit length.
+    """
+
+    map: Tensor
+    vector: Tensor
+
+
+class Branch(nn.Module):
+    """Encoder and projector, their slowly following copies, and the keys of the past.
+
+    Args:
+        encoder: of the query side.
+        method: sizes of projector and queue.
+        generator: of the queue's first vectors.
+    """
+
+    def __init__(self, encoder: Encoder, method: config.Method, generator: torch.Generator | None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.projector = Projector(encoder.channels, method.hidden, method.dim, centred=method.centred)
+        self.key_encoder = key_copy(encoder)
+        self.key_projector = key_copy(self.projector)
+        self.queue = Queue(method.dim, method.queue, generator, damping=method.damping)
+
+    def query(self, clip: Tensor) -> Query:
+        """Clips (N, 3, T, H, W) through the query side, with gradient."""
+        stages = self.encoder.stages(clip)
+        return Query(stages, self.projector(pool(stages[-1])))
+
+    @torch.no_grad()
+    def key(self, clip: Tensor) -> Key:
+        """Clips (N, 3, T, H, W) through the key side; changes its batch-norm statistics."""
+        features = self.key_encoder(clip)
+        return Key(features, self.key_projector(pool(features)))
+
+    def follow(self, momentum: float) -> None:
+        """Moves the key side towards the query side."""
+        move_towards(self.key_encoder, self.encoder, momentum)
+        move_towards(self.key_projector, self.projector, momentum)

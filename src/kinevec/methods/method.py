@@ -1,0 +1,126 @@
+"""A method is a sum of weighted terms on one encoder: MoCo, MSCL, FIMA, their ablations and their union.
+
+Each step reads as: look at the clips, compute every term, and only then (`advance`) change state.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from kinevec.config import Config
+from kinevec.methods.branch import Branch, Key, Query
+from kinevec.methods.fima.alignment import MotionAlignment
+from kinevec.methods.infonce import info_nce
+from kinevec.methods.memory import Queue, cosine_momentum
+from kinevec.methods.mscl.motion_branch import MotionBranch
+from kinevec.methods.seen import Part, Seen
+from kinevec.models import build_encoder
+from kinevec.models.encoder import Encoder
+from kinevec.views.pipeline import Clips
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one step computes.
+
+    Attributes:
+        terms: named scalars, as they are in the papers.
+        weights: of each term in the total.
+        remember: queues and the (N, D) keys to push onto them once the step is over.
+        embedding: (N, D) queries, detached, for the health figures.
+        figures: further scalars worth a line in the log, such as accuracies.
+    """
+
+    terms: dict[str, Tensor]
+    weights: dict[str, float]
+    remember: Sequence[tuple[Queue, Tensor]]
+    embedding: Tensor
+    figures: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Tensor:
+        """The weighted sum of the terms."""
+        return torch.stack([self.weights[name] * term for name, term in self.terms.items()]).sum()
+
+
+class Method(nn.Module):
+    """The RGB branch, and whatever the terms with a weight need beside it.
+
+    `forward` computes and changes nothing but batch-norm statistics; `advance` is the one place where key
+    encoders move and keys are remembered, after all losses of the step.
+
+    Raises:
+        ConfigError: no encoder has the configured name.
+    """
+
+    def __init__(self, config: Config, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.rgb = Branch(build_encoder(config.model.name), config.method, generator)
+        self.mscl = MotionBranch(config, self.encoder.widths, generator) if config.terms.mscl else None
+        self.fima = MotionAlignment(config, self.encoder.channels, generator) if config.terms.fima else None
+
+    @property
+    def encoder(self) -> Encoder:
+        """What training is for."""
+        return self.rgb.encoder
+
+    def forward(self, clips: Clips) -> Losses:
+        """The losses of one step on two clips of each of N videos."""
+        seen = self._look(clips)
+        parts = [self._instance(seen)]
+        if self.mscl is not None:
+            parts.append(self.mscl(seen, self.rgb))
+        if self.fima is not None:
+            parts.append(self.fima(seen, self.rgb))
+        terms = {name: term for part in parts for name, term in part.terms.items()}
+        return Losses(
+            terms,
+            {name: self._weight(name) for name in terms},
+            [pair for part in parts for pair in part.remember],
+            seen.queries[0].vector.detach(),
+            {name: figure for part in parts for name, figure in part.figures.items()},
+        )
+
+    def advance(self, losses: Losses, step: int, total: int) -> None:
+        """Ends step `step` of `total`: key sides move towards query sides, and keys are remembered."""
+        m = self.momentum(step, total)
+        for branch in self.modules():
+            if isinstance(branch, Branch):
+                branch.follow(m)
+        for queue, keys in losses.remember:
+            queue.push(keys)
+
+    def momentum(self, step: int, total: int) -> float:
+        """m of the key encoders at a step."""
+        method = self.config.method
+        base = method.momentum
+        return base if method.momentum_schedule == "constant" else cosine_momentum(step, total, base)
+
+    def _look(self, clips: Clips) -> Seen:
+        directions = ((0, 1), (1, 0)) if self.config.method.symmetric else ((0, 1),)
+        queries: dict[int, Query] = {}
+        keys: dict[int, Key] = {}
+        for i, j in directions:
+            queries[i] = self.rgb.query(clips.rgb[i])
+            keys[j] = self.rgb.key(clips.rgb[j])
+        return Seen(clips, directions, queries, keys)
+
+    def _instance(self, seen: Seen) -> Part:
+        """L_inst, the mean over directions of InfoNCE(q_i; k_j; queue) (METHODS §0)."""
+        remember = [(self.rgb.queue, torch.cat([key.vector for key in seen.keys.values()]))]
+        if not self.config.terms.instance:
+            return Part({}, remember)
+        negatives, tau = self.rgb.queue.negatives(), self.config.method.temperature
+        losses = [
+            info_nce(seen.queries[i].vector, seen.keys[j].vector, negatives, tau) for i, j in seen.directions
+        ]
+        return Part({"instance": torch.stack(losses).mean()}, remember)
+
+    def _weight(self, name: str) -> float:
+        """The weight of a term; a rotated one has that of its plain counterpart as well."""
+        plain = name.removesuffix("_rotated")
+        weight: float = getattr(self.config.terms, plain)
+        return weight * self.config.terms.rotated if name != plain else weight
