@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from kinevec import config as configuration
+from kinevec.data.whole import write_text
 from kinevec.evaluate.evaluation import evaluate
 from kinevec.runtime import provenance
 from kinevec.tasks import open_collection
-from kinevec.train.checkpoint import write_text
 from kinevec.train.loop import pretrain
 
 Scores = dict[str, dict[str, float]]

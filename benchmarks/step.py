@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from kinevec import config as configuration
 from kinevec.config import Config
+from kinevec.data.whole import write_text
 from kinevec.methods.fima.foreground import foreground_mask
 from kinevec.methods.fima.losses import frame_motion_loss, pixel_motion_loss
 from kinevec.methods.infonce import info_nce
@@ -30,7 +31,6 @@ from kinevec.methods.method import Method
 from kinevec.models.conv import channels_last
 from kinevec.models.guard import guard_bf16
 from kinevec.runtime import autocast, pick_device, pick_precision, provenance, seeded
-from kinevec.train.checkpoint import write_text
 from kinevec.train.clips import example_clips
 from kinevec.views.pipeline import Clips
 
@@ -77,7 +77,7 @@ def main() -> None:
             step()
         print(peak_megabytes())
         return
-    result = {"provenance": provenance(), "repeats": arguments.repeats, "encoders": {}}
+    result = {"kind": "step", "provenance": provenance(), "repeats": arguments.repeats, "encoders": {}}
     for encoder in arguments.encoders:
         seconds = timed({name: make_step(name, encoder) for name in VARIANTS}, arguments.repeats)
         rows = {}

@@ -61,6 +61,7 @@ def loader_rates(data: Path, repeats: int) -> dict[str, Any]:
                 "median": round(statistics.median(run["rate"] for run in runs), 1),
                 "least": round(min(run["rate"] for run in runs), 1),
                 "most": round(max(run["rate"] for run in runs), 1),
+                "cpu_ms_a_clip": round(statistics.median(run["cpu_ms"] for run in runs), 2),
                 "memory": {key: max(run[key] for run in runs) for key in KEYS},
             }
             for workers, runs in found.items()
@@ -79,11 +80,23 @@ def measure(config: Config, source: Again, workers: int, *, seed: int) -> dict[s
     batches = iter(loader)
     for _ in range(5 * workers + 1):  # what is made in advance while the others start does not count
         next(batches)
-    begun = time.perf_counter()
+    processes = [process.pid for process in batches._workers] if workers else []
+    spent, begun = cpu_seconds(processes), time.perf_counter()
     for _ in range(STEPS):
         next(batches)
-    rate = 2 * BATCH * STEPS / (time.perf_counter() - begun)
-    processes = [process.pid for process in batches._workers] if workers else [os.getpid()]
-    sizes = [memory(process) for process in processes]
+    clips, seconds = 2 * BATCH * STEPS, time.perf_counter() - begun
+    spent = cpu_seconds(processes) - spent
+    sizes = [memory(process) for process in processes or [os.getpid()]]
     os.sched_setaffinity(0, cores)
-    return {"rate": rate} | {key: max(size[key] for size in sizes) for key in KEYS}
+    return {"rate": clips / seconds, "cpu_ms": 1000 * spent / clips} | {
+        key: max(size[key] for size in sizes) for key in KEYS
+    }
+
+
+def cpu_seconds(workers: list[int]) -> float:
+    """Processor time so far of this process and of its workers: it grows little where others use the cores too."""
+    total = time.process_time()
+    for process in workers:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total

@@ -179,8 +179,16 @@ def test_another_split_of_prepared_videos_costs_nothing(tmp_path: Path) -> None:
     [
         (["--official", "ucf11"], ConfigError, "Unknown data set 'ucf11'. Did you mean 'ucf101'?"),
         (["--official", "ucf101", "--fold", "4"], ConfigError, "UCF101 has 3 official splits"),
-        (["--official", "ucf101", "--lists", "nowhere"], InputError, "UCF101: no classInd.txt in nowhere"),
-        (["--official", "ucf101"], InputError, "no classInd.txt in "),
+        (
+            ["--official", "ucf101", "--lists", "nowhere"],
+            InputError,
+            "classInd.txt in nowhere. It comes with",
+        ),
+        (
+            ["--official", "ucf101"],
+            InputError,
+            "UCF101: no classInd.txt or ucfTrainTestlist/classInd.txt in ",
+        ),
         (["--lists", "x"], ConfigError, "belong to --official NAME, which is not given"),
         (["--fold", "2"], ConfigError, "belong to --official NAME"),
         (["--allow-missing"], ConfigError, "belong to --official NAME"),

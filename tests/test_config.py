@@ -205,7 +205,7 @@ def test_presets_make_a_method_whose_parts_fit(name: str) -> None:
         stages = model.encoder.stages(images)
         assert (model.mscl is not None, model.fima is not None) == (config.terms.mscl, config.terms.fima)
         if model.mscl is not None and model.mscl.neck is not None:
-            flow = model.mscl.branch.encoder(images)
+            flow = model.mscl.branch.encoder(images[:, :, ::2])
             assert flow.shape[2] == 4  # METHODS §1: as many steps as there are to compare
             assert at_steps(model.mscl.neck(stages), 4).shape[:3] == flow.shape[:3]
         if model.fima is not None:
@@ -463,6 +463,26 @@ def test_the_frame_term_needs_the_decoder() -> None:
     assert Config(terms=Terms(pixel=1, vanilla=1), method=method, fima=without).terms.pixel == 1
 
 
+def test_local_clips_of_differences_repeat_no_frame() -> None:
+    whole: dict[str, Any] = {"clip": Clip(frames=16, stride=2), "method": Method(symmetric=True)}
+    with pytest.raises(ConfigError) as caught:
+        Config(**whole, terms=Terms(frame=1), fima=Fima(steps=3))
+    assert str(caught.value) == (
+        "local clips of 16 frames do not fit into one of fima.steps = 3 parts of a window of 32 frames "
+        "without repeating some, whose difference would be nothing: raise clip.stride"
+    )
+    assert Config(**whole, terms=Terms(frame=1), fima=Fima(steps=2)).fima.steps == 2
+    assert Config(**whole, terms=Terms(frame=1), fima=Fima(steps=3, motion="flow")).fima.steps == 3
+    assert Config(**whole, terms=Terms(pixel=1), fima=Fima(steps=3)).fima.steps == 3  # no local clips
+
+
+@pytest.mark.parametrize(("method", "weights"), [("raft", ""), ("dis", "raft.pth")])
+def test_raft_and_no_other_method_has_weights(method: str, weights: str) -> None:
+    with pytest.raises(ConfigError, match=f"flow.method is {method} and flow.weights is '{weights}'; raft "):
+        Flow(method=method, weights=weights)
+    assert Flow(method="raft", weights="raft.pth").weights == "raft.pth"
+
+
 def test_motions_are_what_the_terms_need() -> None:
     symmetric = Method(symmetric=True)
     both = Terms(local=1, pixel=1)
@@ -575,7 +595,7 @@ def test_a_change_within_a_value_that_should_be_a_section(tmp_path: Path) -> Non
     ("source", "message"),
     [
         ("mocco", "unknown preset 'mocco'; did you mean 'moco'?"),
-        ("zzz", "unknown preset 'zzz'; known: moco"),
+        ("zzz", "unknown preset 'zzz'; known: fima-k400, "),
         ("run/config.json", "a file must end in .toml"),
     ],
 )

@@ -17,6 +17,7 @@ ORDER = (
     "motion",
     "data.prepare",  # measures motion while it transcodes
     "views",
+    "data.batch",  # says how views are to be coloured
     "data.loader",  # makes the views, since that happens in its workers
     "models",
     "methods",

@@ -56,7 +56,7 @@ class Clip:
 class Sampling:
     """Which two clips of a video are contrasted."""
 
-    near: bool = False  # the second clip starts within a clip's span of the first (MSCL)
+    near: bool = False  # the second clip starts within a clip's window of the first (MSCL)
     moving: bool = False  # only clips whose motion changes more than the video's median (MSCL, MDS)
 
 
@@ -64,7 +64,8 @@ class Sampling:
 class Flow:
     """Optical flow, where a term of the loss needs it; between source frames, before any cropping."""
 
-    method: str = "dis"  # one of kinevec.motion.flow.METHODS
+    method: str = "dis"  # one of kinevec.motion.flow.METHODS, or "raft"
+    weights: str = ""  # file of RAFT's weights, see kinevec.motion.raft
     gap: int = 8  # source frames from the first to the second frame of a pair
     short_side: int = 128  # pixels; larger frames are scaled down to it before their flow is computed
     store: Literal["auto", "cache", "run", "none"] = (
@@ -73,6 +74,11 @@ class Flow:
     )
 
     def __post_init__(self) -> None:
+        check(
+            (self.method == "raft") == bool(self.weights),
+            f"flow.method is {self.method} and flow.weights is '{self.weights}'; raft needs a file of weights, "
+            "and no other method reads one",
+        )
         check(self.gap >= 1, f"flow.gap is {self.gap}; it must be at least 1")
         check(self.short_side >= 32, f"flow.short_side is {self.short_side} pixels; flow needs at least 32")
 
@@ -232,6 +238,7 @@ class Fima:
     decoder: bool = True  # predict the other clip's motion; else the clip's own cells are compared
     foreground: bool = True  # compare only cells above the median of the activation map
     steps: int = 2  # T', time steps of the encoder's last feature map; there is one local clip for each
+    together: bool = False  # key clips of a video in one pass, batch norms by kind: the same, slower on a CPU
     positive_radius: float = 0.7  # cells closer than this are positives, in cell diagonals
     temperature: float = 0.1  # τ of all three terms
     vanilla_queue: int = 2_240  # past pooled keys of the motion clips, negatives of terms.vanilla
@@ -320,6 +327,12 @@ class Config:
                 "FIMA's terms are computed in both directions: set method.symmetric=true",
             )
         if self.terms.frame:
+            check(
+                self.fima.motion == "flow" or self.fima.steps <= self.clip.stride,
+                f"local clips of {self.clip.frames} frames do not fit into one of fima.steps = {self.fima.steps} "
+                f"parts of a window of {self.clip.window} frames without repeating some, whose difference would be "
+                "nothing: raise clip.stride",
+            )
             check(self.fima.decoder, "terms.frame needs the decoder's class token: set fima.decoder=true")
 
     @property

@@ -1,6 +1,7 @@
 """Where and how numbers are computed: device, precision, seeds; and what a result was made with."""
 
 import contextlib
+import multiprocessing
 import os
 import platform
 import signal
@@ -12,6 +13,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -83,8 +85,33 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     with torch.random.fork_rng(devices=gpu):
         torch.default_generator.manual_seed(seed)
         if gpu:
-            torch.cuda.manual_seed(seed)
+            with torch.cuda.device(gpu[0]):
+                torch.cuda.manual_seed(seed)
         yield
+
+
+def clean_processes(*preload: str) -> BaseContext:
+    """Processes that do not inherit the threads of this one, with whose locks a fork can hang for ever.
+
+    They come from a server process that imports PyTorch, and the modules `preload`, once. The death of one is
+    noticed when its work is asked for, never in the middle of a step.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    return context
+
+
+def quiet_worker(worker: int) -> None:
+    """For `DataLoader(worker_init_fn=)`: one thread each, and Ctrl-C is left to the parent.
+
+    Ctrl-C reaches the whole process group; the parent ends its workers when it has saved its work.
+    """
+    import cv2  # costs a command line that needs no workers 0.1 s
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from kinevec import config as configuration
-from kinevec.config import Config
+from kinevec.config import Config, Flow
 from kinevec.data import (
     Collection,
     Record,
@@ -26,6 +26,7 @@ from kinevec.data.manifest import Manifest, read_manifest
 from kinevec.data.manifest_file import PARQUET
 from kinevec.data.official import read_official
 from kinevec.data.prepare import PrepareConfig, Summary
+from kinevec.data.prepare.flow import FlowSummary, build_cache
 from kinevec.errors import DataError, OutputError
 from kinevec.evaluate import evaluation
 from kinevec.evaluate.evaluation import Evaluation
@@ -105,6 +106,22 @@ def prepare(
     progress = counter(watcher or Silent(), "preparing")
     records = official.records(Path(videos)) if official else find_records(Path(videos))
     return preparation.prepare(records, Path(out), config, workers=workers or cores(), progress=progress)
+
+
+def flow(
+    data: str | Path, settings: Flow | None = None, *, workers: int = 0, watcher: Watcher | None = None
+) -> FlowSummary:
+    """Computes the optical flow of prepared videos once, and keeps it beside them.
+
+    Args:
+        data: folder that `prepare` made; goes on where an earlier run ended.
+        settings: method, gap and size; training needs the same. Its `store` is not used here.
+        workers: processes; 0: one per core, or this one alone for RAFT.
+    """
+    wanted = settings or Flow()
+    processes = workers or (0 if wanted.method == "raft" else cores())
+    progress = counter(watcher or Silent(), "computing flow")
+    return build_cache(Path(data), wanted, workers=processes, progress=progress)
 
 
 def pretrain(

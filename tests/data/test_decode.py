@@ -1,13 +1,16 @@
 """Exact frames, through every kind of file that people have; clear words about the broken ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import faults
 from faults import numbered_video, read_number
+from kinevec.data import decode
+from kinevec.data.container import Opened
 from kinevec.data.decode import iter_frames, probe, read_clip
 from kinevec.errors import VideoError
 
@@ -55,6 +58,78 @@ def test_every_pair_of_frames_is_exact_across_key_frames(tmp_path: Path) -> None
         for second in range(14):
             clip = read_clip(path, [first, second], info=info)
             assert [read_number(frame) for frame in clip.frames] == [first, second]
+
+
+H264 = {
+    "default": {},
+    "pyramid": {"bf": "8", "x264-params": "keyint=20:b-pyramid=normal:b-adapt=0:scenecut=0"},
+    "open gop": {"bf": "3", "x264-params": "keyint=10:open-gop=1:scenecut=0:b-adapt=0"},
+    "many references": {"bf": "2", "x264-params": "keyint=30:ref=8:weightp=2:scenecut=0"},
+    "all key frames": {"g": "1"},
+    "intra refresh": {"bf": "0", "x264-params": "keyint=15:intra-refresh=1"},
+}
+
+
+@pytest.mark.parametrize("name", H264)
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_skipping_what_is_not_wanted_changes_no_pixel(name: str, container: str, tmp_path: Path) -> None:
+    path = numbered_video(tmp_path / f"a.{container}", 70, options=H264[name])
+    info, whole = probe(path), np.stack(list(iter_frames(path)))
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 3, 8, 25):
+        for _ in range(6):
+            order = rng.integers(70, size=count).tolist()
+            np.testing.assert_array_equal(read_clip(path, order, info=info).frames, whole[order])
+
+
+def test_frames_that_no_other_refers_to_are_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none:scenecut=0"}
+    path = numbered_video(tmp_path / "a.mp4", 101, options=options)
+    decoded: list[int] = []
+    original = decode._decode_run
+
+    def counted(*arguments: Any) -> Iterator[Any]:
+        for frame in original(*arguments):
+            decoded.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(decode, "_decode_run", counted)
+    assert read_numbers(path, [97, 98]) == [97, 98]
+    assert len(decoded) == 1 + 25 + 2  # the key frame, every fourth one, and two that were asked for
+    decoded.clear()
+    assert read_numbers(path, [100]) == [100]
+    assert len(decoded) == 1 + 25
+    decoded.clear()
+    assert read_numbers(path, [0]) == [0]
+    assert len(decoded) == 1
+
+
+def test_a_key_frame_is_reached_by_seeking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = numbered_video(tmp_path / "a.mp4", 40, options={"g": "20", "bf": "0", "sc_threshold": "0"})
+    info = probe(path)
+    assert info.pts is not None
+    assert info.keys[1] == info.pts[20]
+    monkeypatch.setattr(Opened, "reopen", lambda self: pytest.fail("went back to the start"))
+    assert [read_number(read_clip(path, [n], info=info).frames[0]) for n in (20, 21, 0)] == [20, 21, 0]
+
+
+def test_near_key_frames_are_decoded_up_to_and_far_ones_sought() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        pts = np.cumsum(rng.integers(1, 9, size=60))
+        keys = [0, *sorted(set(rng.integers(1, 60, size=rng.integers(0, 20)).tolist()))]
+        wanted = sorted(set(rng.integers(60, size=rng.integers(1, 30)).tolist()))
+        runs = decode._runs(pts, pts[keys].tolist(), wanted)
+        assert [number for _, numbers in runs for number in numbers] == wanted
+        begins = {numbers[0]: key for key, numbers in runs}
+        for before, number in zip([None, *wanted], wanted, strict=False):
+            key = max(k for k in keys if k <= number)  # of the frame
+            sought = before is None or (key > before and key - before > decode.NEAR)
+            assert (number in begins) == sought
+            if sought:
+                assert begins[number] == pts[key]
 
 
 def test_times_are_those_of_the_frames(tmp_path: Path) -> None:
@@ -122,11 +197,11 @@ Fault = Callable[[Path], Path]
     ("make", "words"),
     [
         (faults.zero_byte, "empty file"),
-        (faults.text_as_mp4, "not a video"),
-        (faults.no_moov, "header is damaged or missing"),
+        (faults.text_as_mp4, "is text, beginning with '<html"),
+        (faults.no_moov, r"its index \(moov atom\) is missing or broken"),
         (faults.audio_only, "no video stream"),
-        (lambda path: path, "No such file"),
-        (lambda path: path.mkdir() or path, "cannot be opened"),
+        (lambda path: path, "is not there"),
+        (lambda path: path.mkdir() or path, "is a folder, not a file"),
     ],
 )
 def test_what_cannot_be_read_is_named_with_its_reason(make: Fault, words: str, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from kinevec.config import Clip, Config, Fima, Method, Mscl, Sampling, Terms, Train, Views
+from kinevec.data.batch import Batch, Group
 from kinevec.data.decode import Clip as Frames
-from kinevec.data.loader import SUBSTITUTES, Batch, EpochSampler, Group, Samples, make_loader
+from kinevec.data.loader import SUBSTITUTES, EpochSampler, Samples, make_loader
 from kinevec.errors import DataError, VideoError
 from kinevec.views.geometry import Geometry, crop_resize
 
@@ -271,6 +272,29 @@ def test_differences_share_the_crop_of_the_rgb_clips_and_are_not_coloured(color_
         assert batch.rgb.clips.data_ptr() == difference.clips.data_ptr()  # handed over once
 
 
+def test_pinning_copies_clips_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As DataLoader does for a GPU; here with a stand-in, since pinning needs one."""
+    config = replace(FIMA, fima=Fima(motion="difference"), terms=Terms(flow=1, pixel=1, frame=1))
+    (batch,) = batches(Ramps(4, frames=70), config, color_here=False, flows=FlowOfPlace())
+    kinds = ("rgb", "difference", "flow", "local")
+    before = [group_of(batch, kind).clips.clone() for kind in kinds]
+    pinned: list[torch.Tensor] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor.clone())
+        return pinned[-1]
+
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: any(tensor is one for one in pinned))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    assert batch.pin_memory() is batch
+    after = [group_of(batch, kind).clips for kind in kinds]
+    assert after[0] is after[1]
+    assert len(pinned) == 3
+    assert all(
+        clips.is_pinned() and torch.equal(clips, old) for clips, old in zip(after, before, strict=True)
+    )
+
+
 def test_local_clips_are_the_halves_of_the_window() -> None:
     (batch,) = batches(Ramps(4, frames=70), FIMA)
     local = group_of(batch, "local")
@@ -308,16 +332,50 @@ def test_crops_and_colours_of_local_clips_are_of_their_own() -> None:
     assert len(torch.cat([local.sigma, difference.sigma]).unique()) == 6 * 4
 
 
-@pytest.mark.parametrize("steps", [1, 4])
-def test_there_is_a_local_clip_for_every_time_step(steps: int) -> None:
-    config = replace(FIMA, fima=Fima(steps=steps))
-    (batch,) = batches(Ramps(4, frames=70), config)
+@pytest.mark.parametrize(("steps", "stride"), [(1, 2), (4, 4), (3, 4), (2, 5)])
+def test_there_is_a_local_clip_for_every_time_step(steps: int, stride: int) -> None:
+    config = replace(FIMA, clip=Clip(frames=16, stride=stride, size=16), fima=Fima(steps=steps))
+    (batch,) = batches(Ramps(4, frames=90), config)
     local = group_of(batch, "local")
     assert len(local.clips) == 2 * steps
     start = int(batch.rgb.clips[0, 0, 0, 0, 0, 2])
     for part in range(steps):
-        expected = [start + (32 * part + 32 * t // 16) // steps for t in range(16)]
-        assert local.clips[part, 0, :, 0, 0, 2].tolist() == expected
+        even = np.linspace(16 * stride * part, 16 * stride * (part + 1), 16, endpoint=False) / steps
+        expected = start + np.floor(even + 1e-9).astype(int)
+        assert local.clips[part, 0, :, 0, 0, 2].tolist() == expected.tolist()
+        assert len(set(expected)) == 16  # no frame twice: their difference would be nothing
+
+
+@pytest.mark.parametrize("total", [31, 20])
+def test_local_clips_of_a_video_shorter_than_the_window_go_on_at_its_beginning(total: int) -> None:
+    """Of 31 frames, which a clip of 16 at stride 2 spans and a window of 32 does not, and of fewer."""
+    starts = set()
+    for epoch in range(12):
+        (batch,) = batches(Ramps(4, frames=total), FIMA, epoch=epoch)
+        local = group_of(batch, "local").clips
+        for view, n in np.ndindex(2, 4):
+            numbers = batch.rgb.clips[view, n, :, 0, 0, 2].tolist()
+            start = numbers[0]
+            starts.add(start)
+            assert numbers == [(start + 2 * t) % total for t in range(16)]
+            for part in range(2):
+                expected = [(start + 16 * part + t) % total for t in range(16)]
+                assert local[2 * view + part, n, :, 0, 0, 2].tolist() == expected
+    assert {0, total - 1} <= starts
+
+
+@pytest.mark.parametrize(
+    ("workers", "batch", "size", "expected"),
+    [(1, 4, 16, 4), (1, 512, 56, 4), (2, 448, 56, 3), (2, 512, 112, 1), (0, 512, 112, None)],
+)
+def test_workers_are_less_ahead_where_batches_are_large(
+    workers: int, batch: int, size: int, expected: int | None
+) -> None:
+    """FIMA has 8 clips of 16 frames a video: 1.2 MB a video at 56 pixels, 4.8 MB at 112."""
+    config = replace(FIMA, clip=Clip(frames=16, stride=2, size=size))
+    samples = Samples(Memory(4096), config, color_here=False)
+    loader = make_loader(samples, EpochSampler(4096, batch, 0), workers=workers, pin=False)
+    assert loader.prefetch_factor == expected
 
 
 def flow_by_crop(number: int, geometry: Geometry) -> NDArray[np.float64]:
@@ -394,11 +452,11 @@ def starts_of(config: Config, change: Callable[[int], NDArray[np.float32]] | Non
     return np.array(pairs)
 
 
-def test_near_clips_start_within_a_span() -> None:
+def test_near_clips_start_within_a_window() -> None:
     near = starts_of(replace(CONFIG, sampling=Sampling(near=True)), None)
     apart = np.abs(near[:, 0] - near[:, 1])
-    assert apart.max() <= CONFIG.clip.span
-    assert apart.max() >= 3
+    assert apart.max() == CONFIG.clip.window
+    assert near.max() == 60 - CONFIG.clip.window
     free = starts_of(CONFIG, None)
     assert np.abs(free[:, 0] - free[:, 1]).max() > 20
 

@@ -79,7 +79,7 @@ def test_originals_can_stay_where_they_are(tmp_path: Path) -> None:
 
 def test_nothing_usable_is_an_error_with_the_first_reason(tmp_path: Path) -> None:
     faults.zero_byte(tmp_path / "a.mp4")
-    with pytest.raises(DataError, match=r"not one of 1 files can be used; the first, a.mp4: has 0 bytes"):
+    with pytest.raises(DataError, match=r"not one of 1 files can be used; the first, a.mp4: empty file"):
         run(tmp_path / "a.mp4", tmp_path / "out")
     assert "a.mp4" in rejected(tmp_path / "out")
     with pytest.raises(DataError, match="no videos"):

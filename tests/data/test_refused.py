@@ -13,13 +13,14 @@ import pytest
 
 import faults
 from faults import numbered_video, read_number
-from kinevec.data.prepare.check import Unusable, check, decode_whole
+from kinevec.data.prepare.check import check, decode_whole
 from kinevec.data.prepare.cutoff import claimed_size
 from kinevec.data.prepare.entries import Refusal
 from kinevec.data.prepare.folder import Folder
 from kinevec.data.prepare.plan import PrepareConfig
 from kinevec.data.prepare.transcode import Job, Transcoder
 from kinevec.data.prepare.workers import Stopped
+from kinevec.data.reasons import Unusable
 from numbered import packets
 from preparing import PLAIN, prepared, transcode
 
@@ -75,7 +76,7 @@ REFUSED: dict[str, tuple[Maker, str, str]] = {
         "not-a-video",
         "is no video",
     ),
-    "empty.mp4": (faults.zero_byte, "empty", "0 bytes: copy or download it again"),
+    "empty.mp4": (faults.zero_byte, "empty", "empty file \\(0 bytes\\)"),
     "page.mp4": (faults.text_as_mp4, "not-a-video", "is text, beginning with '<html><body>404: the"),
     "sound.mp4": (faults.audio_only, "no-video-stream", "has no video stream"),
     "album.m4a": (with_cover, "no-video-stream", "is sound with a cover picture"),

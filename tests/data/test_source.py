@@ -31,7 +31,7 @@ def test_broken_files_are_listed_with_reasons(tmp_path: Path) -> None:
     assert [record.name for record in collection.records] == ["good.mp4"]
     assert [(r.name, r.reason) for r in collection.rejected] == [
         ("empty.mp4", "empty file (0 bytes)"),
-        ("text.mp4", "not a video, or its header is damaged or missing"),
+        ("text.mp4", "is text, beginning with '<html><body>404: the video was not found'"),
     ]
     assert seen == [(1, 3), (2, 3), (3, 3)]
 

@@ -1,5 +1,4 @@
 import csv
-import os
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -10,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kinevec.data import synthetic, textures
+from kinevec.data import textures
 from kinevec.data.synthetic import (
     SynthConfig,
     render_scene,
@@ -375,14 +374,17 @@ def test_an_interrupted_set_is_finished_without_redoing_it(written, tmp_path):
 
 
 def test_an_interruption_while_writing_leaves_no_part_of_a_file(tmp_path, monkeypatch):
-    def interrupted(source, target):
+    def interrupted(self, target):
         raise KeyboardInterrupt
 
-    target = tmp_path / "a" / "b.mp4"
-    monkeypatch.setattr(os, "replace", interrupted)
+    write_synthetic_videos(tmp_path, SMALL)
+    whole = tree(tmp_path)
+    gone = next(path for path in tmp_path.rglob("*.mp4"))
+    gone.unlink()
+    monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        synthetic._write_whole(target, b"content")
-    assert tree(tmp_path) == {}
+        write_synthetic_videos(tmp_path, SMALL)
+    assert set(tree(tmp_path)) == set(whole) - {str(gone.relative_to(tmp_path))}
 
 
 def test_a_place_that_holds_something_else_is_refused(written, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kinevec.config import Clip, Config, Fima, Terms
+from kinevec.config import Config, Fima, Terms
 from kinevec.errors import ConfigError
 from kinevec.methods.fima.alignment import MotionAlignment, project_cells
 from kinevec.methods.method import Losses, Method
@@ -37,9 +37,14 @@ ALL = Terms(instance=1, vanilla=1, pixel=1, frame=1)
 CELLS = (64, 48)  # pixels, of which the tiny encoder makes 4 × 3 cells
 
 
-def fima(terms: Terms = ALL, *, centred: bool = False, damping: float = 1.0, **changes: Any) -> Config:
+def fima(
+    terms: Terms = ALL, *, centred: bool = False, damping: float = 1.0, frames: int = 8, **changes: Any
+) -> Config:
     contrast = replace(CONTRAST, symmetric=True, centred=centred, damping=damping)
-    return configured(terms, contrast, fima=replace(SMALL_FIMA, **changes))
+    settings = replace(SMALL_FIMA, **changes)
+    plain = configured(terms, contrast)
+    clip = replace(plain.clip, frames=frames, stride=max(plain.clip.stride, settings.steps))
+    return replace(plain, clip=clip, fima=settings)
 
 
 def alignment_of(model: Method) -> MotionAlignment:
@@ -115,7 +120,7 @@ STEPS = {
 
 @pytest.mark.parametrize(("changes", "frames"), STEPS.values(), ids=STEPS)
 def test_every_term_is_the_formula_on_the_encoders_outputs(changes: dict[str, Any], frames: int) -> None:
-    model = build(fima(**changes))
+    model = build(fima(frames=frames, **changes))
     seen = clips(model.config, 2, size=CELLS if frames == 8 else (32, 48), frames=frames)
     expected = expected_terms(model, seen)
     losses: Losses = model(seen)
@@ -158,7 +163,7 @@ def test_a_row_has_its_terms_and_what_they_need(
     queues = [model.rgb.queue]
     motion_passes = 0
     if model.fima is not None:
-        part, motion_passes = model.fima, 2 + 4 * bool(terms.frame)
+        part, motion_passes = model.fima, 2 * bool(terms.vanilla or terms.pixel) + 4 * bool(terms.frame)
         assert (part.decoder is not None) == (changes.get("decoder", True) and not terms.vanilla)
         for queue, weight in [
             (part.vanilla_queue, terms.vanilla),
@@ -237,10 +242,8 @@ def test_all_queues_fade() -> None:
 
 @pytest.mark.parametrize(("frames", "steps"), [(4, 1), (16, 4)])
 def test_another_number_of_time_steps_is_an_error_that_names_it(frames: int, steps: int) -> None:
-    config = replace(fima(), clip=Clip(frames=frames, size=32))
-    model = build(config)
     with pytest.raises(ConfigError) as caught:
-        model(clips(config, 2, frames=frames))
+        Method(fima(frames=frames))
     assert str(caught.value) == (
         f"fima.steps is 2, but the encoder tiny gives {steps} time steps for clips of {frames} frames; "
         f"set fima.steps={steps}"
@@ -327,6 +330,16 @@ def test_kinds_of_clips_do_not_share_batch_norm_statistics() -> None:
     before, after = one.remember[3][1], fourth.remember[3][1]
     moved = [not torch.equal(a, b) for a, b in zip(before.chunk(4), after.chunk(4), strict=True)]
     assert moved == [False, True, False, False]
+
+
+def test_kinds_of_clips_in_one_pass_are_as_if_each_went_alone() -> None:
+    apart, together = (build(fima(together=value, dropout=0.0)) for value in (False, True))
+    seen = clips(fima(), 3)
+    first, second = values_of(apart(seen)), values_of(together(seen))
+    assert first == pytest.approx(second, rel=1e-5)
+    for (name, one), other in zip(apart.state_dict().items(), together.state_dict().values(), strict=True):
+        if "key_projector" not in name:  # whose running statistics take the kinds in another order
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_a_batch_without_foreground_or_overlap_has_no_pixel_loss_but_a_gradient() -> None:

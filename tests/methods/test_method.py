@@ -69,6 +69,10 @@ def test_an_unknown_encoder_is_an_error_that_names_it() -> None:
 @pytest.mark.parametrize(("temperature", "centred"), [(0.07, False), (0.2, False), (0.2, True)])
 def test_loss_is_the_formula_on_the_encoders_outputs(temperature: float, centred: bool) -> None:
     model, seen = moco(temperature=temperature, centred=centred), two_clips()
+    for projector in (model.rgb.projector, model.rgb.key_projector):
+        assert (projector.centre is not None) == centred
+        assert projector.hidden.weight.shape == (CONTRAST.hidden, model.encoder.channels)
+        assert projector.out.weight.shape == (CONTRAST.dim, CONTRAST.hidden)
     q, _ = vectors(model.rgb, seen.rgb[0])
     _, k = vectors(model.rgb, seen.rgb[1])
     negatives = model.rgb.queue.keys.double().numpy()

@@ -11,9 +11,13 @@ import torch
 from torch import Tensor
 
 from kinevec.config import Config, Terms
+from kinevec.methods.branch import Branch
 from kinevec.methods.method import Losses, Method
 from kinevec.methods.mscl.motion_branch import MotionBranch, at_steps
+from kinevec.models.encoder import Encoder
+from kinevec.models.guard import guard_bf16
 from kinevec.models.neck import LinearNeck
+from kinevec.runtime import autocast
 from kinevec.views.pipeline import Clips
 from method_steps import CONTRAST, SMALL_MSCL, build, clips, configured, features, noise, passes, stages
 from method_steps import values as values_of
@@ -41,15 +45,13 @@ def seen() -> Clips:
 
 @cache
 def painted(clip: int, *, rotated: bool) -> Tensor:
-    """The flow branch's input (N, 3, 8, H, W) in float64; noise where it does not look."""
+    """The flow branch's input (N, 3, 4, H, W), in float64."""
     flow = seen().flow[clip].double().numpy()
     if rotated:
         flow = reference.rotate_flow(flow, seen().angles[clip].double().numpy())
     images = np.stack([painting.flow_image(one.transpose(1, 2, 3, 0)) for one in flow]) / 255
     views = configured().views
-    whole = noise(3, 3, 8, 32, 32, seed=77).double()
-    whole[:, :, ::2] = torch.tensor((images - views.mean) / views.std).permute(0, 4, 1, 2, 3)
-    return whole
+    return torch.tensor((images - views.mean) / views.std).permute(0, 4, 1, 2, 3)
 
 
 @dataclass
@@ -78,13 +80,26 @@ def motion_of(model: Method) -> MotionBranch:
     return model.mscl
 
 
+def branch_of(model: Method) -> Branch:
+    branch = motion_of(model).branch
+    assert branch is not None
+    return branch
+
+
+def encoder_of(model: Method) -> Encoder:
+    """The flow encoder, which stands alone where no clips are contrasted."""
+    part = motion_of(model)
+    assert (part.branch is None) != (part.encoder is None)
+    return part.encoder if part.encoder is not None else branch_of(model).encoder
+
+
 def inputs(*, rotated: bool) -> list[Tensor]:
     return [painted(clip, rotated=rotated) for clip in (0, 1)]
 
 
 def negatives(model: Method) -> tuple[np.ndarray, np.ndarray]:
     """Of the RGB branch and of the flow branch."""
-    return model.rgb.queue.keys.double().numpy(), motion_of(model).branch.queue.keys.double().numpy()
+    return model.rgb.queue.keys.double().numpy(), branch_of(model).queue.keys.double().numpy()
 
 
 def clip_terms(
@@ -130,7 +145,7 @@ def assert_terms(losses: Losses, expected: Mapping[str, float]) -> None:
 def test_every_term_is_the_formula_on_the_encoders_outputs(symmetric: bool, neck: str) -> None:
     model = build(mscl(symmetric=symmetric, neck=neck))
     directions = BOTH_WAYS if symmetric else ONE_WAY
-    rgb, branch = sides(model.rgb, seen().rgb), motion_of(model).branch
+    rgb, branch = sides(model.rgb, seen().rgb), branch_of(model)
     flow, turned = (sides(branch, inputs(rotated=rotated)) for rotated in (False, True))
     expected = {"instance": contrast(rgb.q, rgb.k, directions, negatives(model)[0], 0.2)}
     expected |= clip_terms(model, rgb, flow, directions)
@@ -154,8 +169,11 @@ def test_every_term_is_the_formula_on_the_encoders_outputs(symmetric: bool, neck
 @pytest.mark.parametrize("rotated_steps", [False, True])
 def test_steps_of_rotated_flow_are_negatives_where_that_is_asked_for(rotated_steps: bool) -> None:
     model = build(mscl(Terms(instance=0, local=1), rotated_steps=rotated_steps))
-    rgb, branch = sides(model.rgb, seen().rgb), motion_of(model).branch
-    flow, turned = (sides(branch, inputs(rotated=rotated)) for rotated in (False, True))
+    rgb = sides(model.rgb, seen().rgb)
+    flow, turned = (
+        Sides({i: stages(encoder_of(model), clip) for i, clip in enumerate(inputs(rotated=rotated))}, {}, {})
+        for rotated in (False, True)
+    )
     expected = {on: local_term(model, rgb, flow, turned if on else None, ONE_WAY)[0] for on in (False, True)}
     assert expected[True] > expected[False] + 0.1
     assert_terms(model(seen()), {"local": expected[rotated_steps]})
@@ -204,26 +222,28 @@ def test_a_weight_of_zero_leaves_out_the_term_and_what_only_it_needs(
     assert set(losses.figures) == {f"{name}_accuracy" for name in with_steps}
     queues = [model.rgb.queue]
     if model.mscl is not None:
-        branch, keyed = model.mscl.branch, bool(terms.flow or terms.cross)
+        branch = model.mscl.branch
         assert (model.mscl.neck is not None) == bool(terms.local)
         views = 1 + bool(terms.rotated or terms.local)
-        assert passes(branch.encoder) == {views}
-        assert passes(branch.key_encoder) == {keyed * (1 + bool(terms.rotated))}
-        queues += [branch.queue] * keyed
+        assert passes(encoder_of(model)) == {views}
+        assert (branch is not None) == bool(terms.flow or terms.cross)
+        if branch is not None:
+            assert passes(branch.key_encoder) == {1 + bool(terms.rotated)}
+            queues.append(branch.queue)
     assert [queue for queue, _ in losses.remember] == queues
 
 
 def test_without_rotation_the_flow_is_seen_once() -> None:
     model = build(mscl(Terms(flow=1, cross=1, local=1), rotated_steps=False))
     model(seen())
-    assert passes(motion_of(model).branch.encoder) == {1}
-    assert passes(motion_of(model).branch.key_encoder) == {1}
+    assert passes(branch_of(model).encoder) == {1}
+    assert passes(branch_of(model).key_encoder) == {1}
     assert passes(model.rgb.encoder) == {1}
 
 
 def test_original_and_rotated_flow_gather_statistics_in_passes_of_their_own() -> None:
     model = build(mscl())
-    branch = motion_of(model).branch
+    branch = branch_of(model)
     before = {side: weights_of(getattr(branch, side).stem[1]) for side in ("encoder", "key_encoder")}
     raw = {
         (side, rotated): np.moveaxis(_stem(getattr(branch, side), painted(clip, rotated=rotated)), 1, -1)
@@ -247,7 +267,7 @@ def _stem(encoder: Any, clip: Tensor) -> np.ndarray:
     """What the first batch norm is given."""
     with torch.no_grad():
         weight = encoder.stem[0].weight.double()
-        return torch.nn.functional.conv3d(clip[:, :, ::2], weight, None, (1, 2, 2), (0, 3, 3)).numpy()
+        return torch.nn.functional.conv3d(clip, weight, None, (1, 2, 2), (0, 3, 3)).numpy()
 
 
 def test_total_is_the_weighted_sum_and_rotation_multiplies() -> None:
@@ -271,7 +291,7 @@ def test_every_step_of_the_clip_meets_its_own_step_of_the_flow() -> None:
     """A clip of 8 frames has 4 steps: the accuracy comes in quarters, the loss starts near log 8."""
     model = build(mscl(Terms(instance=0, local=1)))
     losses: Losses = model(seen())
-    flow = motion_of(model).branch.encoder.stages(painted(0, rotated=False).float())[-1]
+    flow = encoder_of(model).stages(painted(0, rotated=False).float())[-1]
     assert flow.shape[2] == 4
     twelfths = 12 * float(losses.figures["local_accuracy"])  # 3 videos with 4 steps each
     assert twelfths == pytest.approx(round(twelfths), abs=1e-5)
@@ -283,11 +303,7 @@ def test_frame_differences_can_stand_for_flow(symmetric: bool) -> None:
     model = build(mscl(terms, symmetric=symmetric, motion="difference", rotated_steps=False))
     directions = BOTH_WAYS if symmetric else ONE_WAY
     rgb = sides(model.rgb, seen().rgb)
-    # Every second frame is looked at: the others can be anything.
-    scrambled = [clip.clone() for clip in seen().difference]
-    for clip in scrambled:
-        clip[:, :, 1::2] = 5
-    difference = sides(motion_of(model).branch, scrambled)
+    difference = sides(branch_of(model), [clip[:, :, ::2] for clip in seen().difference])
     expected = {"instance": contrast(rgb.q, rgb.k, directions, negatives(model)[0], 0.2)}
     expected |= clip_terms(model, rgb, difference, directions)
     expected["local"], _ = local_term(model, rgb, difference, None, directions)
@@ -338,6 +354,19 @@ def test_forward_changes_nothing_but_batch_norm_statistics(symmetric: bool) -> N
     assert all(torch.equal(a, b) for a, b in zip((*seen().rgb, *seen().flow), given, strict=True))
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_losses_and_gradients_stay_finite_at_a_low_temperature(precision: Any) -> None:
+    config = mscl(symmetric=True, temperature=0.01)
+    model = build(replace(config, method=replace(config.method, temperature=0.01)))
+    guard_bf16(model, seen().rgb[0], lambda _: model(seen()))
+    with autocast(torch.device("cpu"), precision):
+        losses: Losses = model(seen())
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    assert all(torch.isfinite(term) and term.dtype == torch.float32 for term in losses.terms.values())
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all(), name
+
+
 def test_advance_remembers_each_branchs_keys_in_its_own_queue() -> None:
     model = build(mscl(symmetric=True))
     losses: Losses = model(seen())
@@ -345,14 +374,14 @@ def test_advance_remembers_each_branchs_keys_in_its_own_queue() -> None:
     expected = rgb.clone(), flow.clone()
     model.advance(losses, 0, 10)
     torch.testing.assert_close(model.rgb.queue.keys[:, :6], expected[0].T)
-    torch.testing.assert_close(motion_of(model).branch.queue.keys[:, :6], expected[1].T)
+    torch.testing.assert_close(branch_of(model).queue.keys[:, :6], expected[1].T)
 
 
 def test_both_queues_fade() -> None:
     """Damped queues give shorter negatives to every term that reads them; the local term reads none."""
     plain, faded = build(mscl()), build(mscl(damping=0.5))
     for model in (plain, faded):
-        for queue in (model.rgb.queue, motion_of(model).branch.queue):
+        for queue in (model.rgb.queue, branch_of(model).queue):
             queue.push(torch.zeros(0, CONTRAST.dim))  # a step, and no new key
     one, other = values_of(plain(seen())), values_of(faded(seen()))
     assert {name for name in one if one[name] != pytest.approx(other[name], rel=1e-4)} == set(one) - {"local"}

@@ -225,7 +225,7 @@ def test_videos_that_cannot_be_read_are_listed_and_tried_again(data: Path) -> No
     with pytest.raises(VideoError, match="has no flow: was changed since"):
         cache.read(1, [0])
     video.write_bytes(bytes(len(good)))
-    assert "not a video" in build(data).rejected[0].reason
+    assert "zeros only" in build(data).rejected[0].reason
     video.unlink()
     assert "No such file" in build(data).rejected[0].reason
     video.write_bytes(good)

@@ -15,10 +15,10 @@ import pytest
 from faults import (
     VARIABLE_TIMES,
     anamorphic,
+    corrupt_middle,
     odd_size,
     one_frame,
     rotated,
-    truncated_mp4,
     variable_frame_rate,
     zero_byte,
 )
@@ -158,7 +158,7 @@ def test_colours_stay(tmp_path: Path) -> None:
 def test_a_page_holds_each_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = numbered_video(tmp_path / "one.mp4", 3, (64, 64))
     two = numbered_video(tmp_path / "two.mp4", 5, (96, 64))
-    bad, cut = zero_byte(tmp_path / "bad.mp4"), truncated_mp4(tmp_path / "cut.mp4")
+    bad, cut = zero_byte(tmp_path / "bad.mp4"), corrupt_middle(tmp_path / "cut.mp4")
     opened: list[Path] = []
 
     def watched(path: Path) -> Thumbnail:

@@ -1,5 +1,6 @@
 """Files of a run are whole or absent, and say when they do not fit."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from kinevec.config import Config, Model, Train
+from kinevec.data.whole import write_text, write_whole
 from kinevec.errors import CheckpointError, InputError, OutputError
 from kinevec.train.checkpoint import (
     CHECKPOINT,
@@ -16,8 +18,6 @@ from kinevec.train.checkpoint import (
     save_checkpoint,
     save_encoder,
     untrained_encoder,
-    write_atomic,
-    write_text,
 )
 
 CONFIG = Config(model=Model("tiny"), train=Train(seed=3))
@@ -104,8 +104,8 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path: Path) -> None:
         aside.write_text("half")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OutputError, match=r"No space left on device.*what was there before is whole"):
-        write_atomic(path, fail)
+    with pytest.raises(OutputError, match=r"notes.txt cannot be written: No space left on device"):
+        write_whole(path, fail)
     assert path.read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -115,7 +115,7 @@ def test_a_full_disk_while_saving_weights(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     save_checkpoint(tmp_path, {"step": 1}, CONFIG)
-    (tmp_path / f".{CHECKPOINT}.part").symlink_to("/dev/full")
+    (tmp_path / f".{CHECKPOINT}.{os.getpid()}.part").symlink_to("/dev/full")
     with pytest.raises(OutputError, match="cannot be written"):
         save_checkpoint(tmp_path, {"step": 2, "model": torch.zeros(10_000)}, CONFIG)
     assert load_checkpoint(tmp_path, CONFIG)["step"] == 1

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from kinevec.config import Clip, Config, Fima, Method, Model, Terms, Train, Views
-from kinevec.data.loader import Batch, Group
+from kinevec.data.batch import Batch, Group
 from kinevec.methods.method import Method as Whole
 from kinevec.train.clips import example_clips, step_seed, to_clips
 from kinevec.views.color import Color, color_uint8, draw_color

@@ -59,6 +59,13 @@ def test_prepared_videos_are_known_and_so_are_their_originals(
     assert [i for i, record in enumerate(originals) if count_seen(tmp_path, [record])] == [0, 3, 9]
     (tmp_path / "link").symlink_to(videos)
     assert count_seen(tmp_path, find_records(tmp_path / "link")) == 3
+    other = tmp_path / "other"
+    listed = find_records(
+        tmp_path / "link"
+    )  # the originals were found by another way when they were prepared
+    prepare(listed, other, PrepareConfig(short_side=32, motion="none"), workers=0)
+    write_seen(other, read_manifest(other).take([2, 4]))
+    assert count_seen(other, find_records(tmp_path / "link")) == 2
     monkeypatch.chdir(tmp_path)
     assert count_seen(tmp_path, records(read_manifest(Path("data")))) == 3
     write_seen(tmp_path, manifest)

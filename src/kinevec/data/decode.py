@@ -6,21 +6,22 @@ and B-frames are exact. Files whose packets carry no usable pts (old AVI) are de
 start and counted.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from kinevec.data.container import Opened
 from kinevec.errors import VideoError
 
 # These codecs hide frames in packets of their own: only decoding tells which packets show.
 HIDING_CODECS = {"vp8"}
+RGB = "rgb24"
+NEAR = 3  # frames to the next key frame that are decoded rather than sought over: that costs about as much
 NOT_CODED = 19  # bytes, at most, of a packet of MPEG-4 that only says that the last picture stays
 
 
@@ -87,7 +88,7 @@ def probe(path: Path) -> VideoInfo:
     Raises:
         VideoError: the file is missing, empty, no video, or has no frames; says which.
     """
-    with _Opened(path) as video:
+    with Opened(path) as video:
         shown, keys, trusted = _packet_table(video)
         if not trusted or video.codec in HIDING_CODECS:
             video.reopen()
@@ -133,18 +134,24 @@ def read_clip(
         raise VideoError(
             path, f"frame {wanted[0] if wanted[0] < 0 else wanted[-1]} of {info.frames} was asked for"
         )
-    with _Opened(path) as video:
-        # one size for all frames, also where a stream changes it on the way
-        convert = _ToArray(size or (info.height, info.width), video.aspect)
-        found = {number: convert(frame) for number, frame in _decode_wanted(video, info, wanted)}
-    missing = [number for number in wanted if number not in found]
-    if missing:
-        at = float(info.times[missing[0]])
-        raise VideoError(
-            path, f"damaged: frame {missing[0]} of {info.frames} (at {at:.2f} s) does not decode"
-        )
     order = list(numbers)
-    return Clip(np.stack([found[number] for number in order]), tuple(order), info.times[order])
+    places: dict[int, list[int]] = {number: [] for number in wanted}
+    for place, number in enumerate(order):
+        places[number].append(place)
+    height, width = size or (info.height, info.width)  # also where a stream changes it on the way
+    frames = np.empty((len(order), height, width, 3), dtype=np.uint8)
+    with Opened(path) as video:
+        convert = _ToArray((height, width), video.aspect)
+        for number, frame in _decode_wanted(video, info, wanted):
+            first, *others = places.pop(number)
+            convert(frame, frames[first])
+            for place in others:
+                frames[place] = frames[first]
+    if places:
+        missing = min(places)
+        at = float(info.times[missing])
+        raise VideoError(path, f"damaged: frame {missing} of {info.frames} (at {at:.2f} s) does not decode")
+    return Clip(frames, tuple(order), info.times[order])
 
 
 def iter_frames(path: Path, *, size: tuple[int, int] | None = None) -> Iterator[NDArray[np.uint8]]:
@@ -153,70 +160,13 @@ def iter_frames(path: Path, *, size: tuple[int, int] | None = None) -> Iterator[
     Raises:
         VideoError: the file cannot be read, or stops decoding in the middle.
     """
-    with _Opened(path) as video:
+    with Opened(path) as video:
         convert = _ToArray(size, video.aspect)
         for frame in video.decode():
             yield convert(frame)
 
 
-class _Opened:
-    """An open video file whose FFmpeg errors come out as `VideoError` with a reason in words."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> "_Opened":
-        self.open()
-        return self
-
-    def open(self) -> None:
-        try:
-            if self.path.stat().st_size == 0:
-                raise VideoError(self.path, "empty file (0 bytes)")
-            self.container = av.open(str(self.path), metadata_errors="ignore")
-        except av.error.InvalidDataError as error:
-            raise VideoError(self.path, "not a video, or its header is damaged or missing") from error
-        except (OSError, av.error.FFmpegError) as error:
-            raise VideoError(self.path, f"cannot be opened: {error.strerror or error}") from error
-        if not self.container.streams.video:
-            self.container.close()
-            raise VideoError(self.path, "has no video stream (sound only?)")
-        self.stream = self.container.streams.video[0]
-        if not hasattr(self.stream.codec_context, "name"):  # None: FFmpeg has no such decoder
-            self.container.close()
-            raise VideoError(
-                self.path, "its video codec is unknown to this FFmpeg; convert it, e.g. to H.264"
-            )
-        self.codec = self.stream.codec_context.name
-        self.aspect = float(self.stream.sample_aspect_ratio or 1)  # width over height of one pixel
-        self.stream.codec_context.thread_count = 1  # more threads in a decoder lose; more processes win
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.container.close()
-        if isinstance(error, av.error.FFmpegError):
-            raise VideoError(self.path, f"damaged: {error.strerror}") from error
-
-    def decode(self) -> Iterator[av.VideoFrame]:
-        return self.container.decode(self.stream)
-
-    def seek(self, pts: int) -> None:
-        self.container.seek(pts, stream=self.stream, backward=True)
-
-    def reopen(self) -> None:
-        """Back to the start; also for streams that cannot seek."""
-        self.container.close()
-        self.open()
-
-    @property
-    def reorders_untimed(self) -> bool:
-        """Whether packet times are made up by the demuxer for frames that the decoder reorders.
-
-        AVI stores no presentation times; with B-frames FFmpeg's are off by a few frames.
-        """
-        return self.container.format.name == "avi" and bool(self.stream.codec_context.has_b_frames)
-
-
-def _packet_table(video: _Opened) -> tuple[list[int], list[int], bool]:
+def _packet_table(video: Opened) -> tuple[list[int], list[int], bool]:
     """All shown pts, the pts of key frames, and whether every packet had a pts of its own."""
     shown: list[int] = []
     keys: list[int] = []
@@ -236,7 +186,7 @@ def _packet_table(video: _Opened) -> tuple[list[int], list[int], bool]:
     return shown, sorted(keys), trusted
 
 
-def _decoded_table(video: _Opened, trusted: bool) -> tuple[list[int], bool]:
+def _decoded_table(video: Opened, trusted: bool) -> tuple[list[int], bool]:
     """The pts of all frames that come out of the decoder, or mere counts where they cannot be trusted."""
     pts = [frame.pts for frame in video.decode()]
     known = [value for value in pts if value is not None]
@@ -246,9 +196,9 @@ def _decoded_table(video: _Opened, trusted: bool) -> tuple[list[int], bool]:
 
 
 def _decode_wanted(
-    video: _Opened, info: VideoInfo, wanted: Sequence[int]
+    video: Opened, info: VideoInfo, wanted: Sequence[int]
 ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Yields (number, frame) for the wanted numbers, ascending, seeking over the gaps where that saves work."""
+    """Yields (number, frame) for the wanted numbers, seeking over the gaps where that saves work."""
     if info.pts is None:
         want = set(wanted)
         for number, frame in enumerate(video.decode()):
@@ -257,38 +207,60 @@ def _decode_wanted(
             if number >= wanted[-1]:
                 return
         return
-    targets = [int(info.pts[number]) for number in wanted]
-    at = 0
-    reached = -1  # index into info.keys of the key frame from which we decode
-    while at < len(targets):
-        start = bisect_right(info.keys, targets[at]) - 1
-        if start > reached or at == 0:
-            frames = _from_key(video, info.keys[max(start, 0)] if info.keys else targets[at], targets[at])
-            reached = max(start, reached)
-        for frame in frames:
-            if frame.pts is None or frame.pts < targets[at]:
-                continue
-            if frame.pts == targets[at]:
-                yield wanted[at], frame
-            at += 1
-            if at == len(targets) or bisect_right(info.keys, targets[at]) - 1 > reached:
-                break
-        else:
-            return
+    for key, numbers in _runs(info.pts, info.keys, wanted):
+        left = {int(info.pts[number]): number for number in numbers}
+        for frame in _decode_run(video, key, left.keys()):
+            if frame.pts in left:
+                yield left.pop(frame.pts), frame
+        if left:  # a stream that is refreshed bit by bit shows nothing for a while after a key frame
+            video.reopen()
+            for frame in video.decode():
+                if frame.pts in left:
+                    yield left.pop(frame.pts), frame
+                if not left:
+                    break
 
 
-def _from_key(video: _Opened, key: int, target: int) -> Iterator[av.VideoFrame]:
-    """Decodes from a key frame; from the start of the file where seeking leads past the target.
+def _runs(pts: NDArray[np.int64], keys: Sequence[int], wanted: Sequence[int]) -> list[tuple[int, list[int]]]:
+    """Pts to seek to, and the wanted numbers (ascending) to decode from there on; ascending."""
+    if not keys:
+        return [(int(pts[wanted[0]]), list(wanted))]
+    key_of = np.maximum(np.searchsorted(keys, pts[np.asarray(wanted)], "right") - 1, 0)
+    key_numbers = np.searchsorted(pts, np.asarray(keys))
+    runs: list[tuple[int, list[int]]] = []
+    for place, number in enumerate(wanted):
+        key = key_of[place]
+        if not place or (key != key_of[place - 1] and key_numbers[key] - wanted[place - 1] > NEAR):
+            runs.append((keys[key], []))
+        runs[-1][1].append(number)
+    return runs
 
-    MPEG transport streams have no index: FFmpeg lands between key frames, and decodes from the next one.
+
+def _decode_run(video: Opened, key: int, targets: Collection[int]) -> Iterator[av.VideoFrame]:
+    """Decodes from a key frame on until the frames with these pts are out; others may come along.
+
+    Of H.264, frames that no other frame refers to are skipped unless they are wanted, and the decoder is
+    emptied as soon as it has got all that is wanted, instead of being fed until it gives them up.
     """
-    video.seek(key)
-    frames = video.decode()
-    first = next(frames, None)
-    if first is None or (first.pts is not None and first.pts > target):
-        video.reopen()
-        return video.decode()
-    return chain([first], frames)
+    packets = video.packets_from(key, min(targets))
+    decoder = video.stream.codec_context
+    one_to_one = video.codec == "h264"  # a packet is a frame
+    left = set(targets)
+    skipping = False
+    for packet in packets:
+        if one_to_one and skipping == (packet.pts in left):
+            skipping = not skipping
+            decoder.skip_frame = "NONREF" if skipping else "DEFAULT"
+        for frame in packet.decode():
+            if not one_to_one:
+                left.discard(frame.pts)
+            yield frame
+        if one_to_one:
+            left.discard(packet.pts)
+        if not left:
+            break
+    if one_to_one and not left:
+        yield from decoder.decode(None)
 
 
 def _shown_size(frame: av.VideoFrame, aspect: float) -> tuple[int, int]:
@@ -305,11 +277,20 @@ class _ToArray:
         self.aspect = aspect
         self.reformatter = VideoReformatter()  # keeps its scaling context from frame to frame
 
-    def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+    def __call__(self, frame: av.VideoFrame, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """The array of a frame, written to `out` where that is given."""
         height, width = self.size or _shown_size(frame, self.aspect)[::-1]
+        if out is None:
+            out = np.empty((height, width, 3), dtype=np.uint8)
         turns = round(frame.rotation / 90) % 4
         if turns % 2:
             height, width = width, height
-        rgb = self.reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA")
-        array = np.asarray(rgb.to_ndarray(), dtype=np.uint8)
-        return np.ascontiguousarray(np.rot90(array, turns))
+        # One thread: to wake others costs ten times the conversion of a small frame.
+        rgb = self.reformatter.reformat(
+            frame, width, height, RGB, interpolation=Interpolation.AREA, threads=1
+        )
+        plane = rgb.planes[0]  # its rows are longer than the picture
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
+        picture = rows[:, : 3 * width].reshape(height, width, 3)
+        out[:] = np.rot90(picture, turns) if turns else picture
+        return out

@@ -116,9 +116,9 @@ def local_numbers(start: int, frames: int, clip: Clip, steps: int) -> list[list[
     The window of `clip.window` frames is cut into `steps` equal parts; a local clip is T frames, even in time,
     of one part: with 16 frames at stride 2 and 2 steps, frames 0–15 and 16–31.
     """
-    spacing = clip.stride / steps
     parts = [
-        [start + int((part * clip.frames + t) * spacing) for t in range(clip.frames)] for part in range(steps)
+        [start + (part * clip.frames + t) * clip.stride // steps for t in range(clip.frames)]
+        for part in range(steps)
     ]
     return [[number % frames for number in part] for part in parts]
 

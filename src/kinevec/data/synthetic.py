@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 
 from kinevec.data import textures
 from kinevec.data.trajectories import CLASSES, Trajectory, draw_trajectory
-from kinevec.data.whole import writing
+from kinevec.data.whole import write_text, write_whole, writing
 from kinevec.errors import ConfigError, OutputError
 
 _GENERATOR = 1  # raise it whenever the same configuration would give other videos
@@ -154,26 +153,16 @@ def _encode(frames: NDArray[np.uint8], fps: int) -> bytes:
     return buffer.getvalue()
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or not there; makes its folder."""
-    part = path.with_name(f".{path.name}.part")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(content)
-            os.replace(part, path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-
-
 def _relative_path(label: str, index: int) -> Path:
     return Path("videos") / label / f"{label}_{index:05d}.mp4"
 
 
 def _write_video(root: Path, config: SynthConfig, job: tuple[str, int]) -> None:
     content = _encode(render_video(config, *job), config.fps)
-    _write_whole(root / _relative_path(*job), content)
+    path = root / _relative_path(*job)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda aside: aside.write_bytes(content))
 
 
 def _start_worker() -> None:
@@ -198,7 +187,8 @@ def _claim(root: Path, config: SynthConfig) -> None:
                 f"{root} is not empty, and what it holds was not made here. Choose a new folder."
             )
         else:
-            _write_whole(made_from, text.encode())
+            root.mkdir(parents=True, exist_ok=True)
+            write_text(made_from, text)
 
 
 def write_synthetic_videos(
@@ -243,7 +233,7 @@ def write_synthetic_videos(
     rows.writerow(("path", "label", "split"))
     rows.writerows((_relative_path(*job).as_posix(), job[0], config.split(job[1])) for job in jobs)
     labels = root / "labels.csv"
-    _write_whole(labels, table.getvalue().encode())
+    write_text(labels, table.getvalue())
     return labels
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from kinevec.errors import OutputError
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` with a name beside `path` and moves the file into place once it is on the disk.
 
     Raises:
@@ -21,9 +21,8 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
             with aside.open("rb") as file:
                 os.fsync(file.fileno())
             aside.replace(path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
+        finally:
+            aside.unlink(missing_ok=True)  # there only if something failed
 
 
 def write_text(path: Path, text: str) -> None:

@@ -24,7 +24,7 @@ class Probe:
 
     Attributes:
         top1, top5, per_class: accuracy over test videos in percent; the last is the mean over classes.
-        penalty: the L2 weight that was chosen on a held-out part of train.
+        penalty: the L2 weight that was chosen by cross-validation within train.
         predicted: (V,) predicted label of every test video.
     """
 

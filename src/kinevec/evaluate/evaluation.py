@@ -10,12 +10,13 @@ from typing import Any
 from torch import nn
 
 from kinevec.data.source import Collection, Progress
+from kinevec.data.whole import write_text
 from kinevec.errors import DataError
 from kinevec.evaluate.classify import linear_probe
 from kinevec.evaluate.features import Features, extract
 from kinevec.evaluate.retrieval import KS, retrieval
 from kinevec.runtime import provenance
-from kinevec.train.checkpoint import load_encoder, untrained_encoder, write_text
+from kinevec.train.checkpoint import load_encoder, untrained_encoder
 from kinevec.train.seen import count_seen
 
 log = logging.getLogger(__name__)

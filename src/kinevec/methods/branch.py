@@ -1,5 +1,6 @@
 """One momentum-contrast branch: query side, key side that follows it, and a queue of keys (METHODS §0)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from kinevec import config
 from kinevec.methods.memory import Queue, key_copy, move_towards
 from kinevec.models.encoder import Encoder
 from kinevec.models.heads import Projector, pool
+from kinevec.models.norm import grouped_statistics
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,22 @@ class Branch(nn.Module):
         """Clips (N, 3, T, H, W) through the key side; changes its batch-norm statistics."""
         features = self.key_encoder(clip)
         return Key(features, self.key_projector(pool(features)))
+
+    @torch.no_grad()
+    def keys(self, clips: Sequence[Tensor], *, together: bool) -> list[Key]:
+        """Several kinds of clips, each as if it went through the key side alone.
+
+        Args:
+            clips: (N, 3, T, H, W) each.
+            together: in one pass, in which batch norms treat each kind by its own statistics.
+        """
+        if not together or len(clips) < 2:
+            return [self.key(clip) for clip in clips]
+        kinds = len(clips)
+        with grouped_statistics(self.key_encoder, kinds), grouped_statistics(self.key_projector, kinds):
+            both = self.key(torch.cat(list(clips)))
+        parts = zip(both.map.chunk(kinds), both.vector.chunk(kinds), strict=True)
+        return [Key(features, vector) for features, vector in parts]
 
     def follow(self, momentum: float) -> None:
         """Moves the key side towards the query side."""

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from kinevec.config import Config
+from kinevec.errors import ConfigError
 from kinevec.methods.branch import Branch, Key, Query
 from kinevec.methods.fima.alignment import MotionAlignment
 from kinevec.methods.infonce import info_nce
 from kinevec.methods.memory import Queue, cosine_momentum
 from kinevec.methods.mscl.motion_branch import MotionBranch
 from kinevec.methods.seen import Part, Seen
-from kinevec.models import build_encoder
+from kinevec.models import build_encoder, find_encoder
 from kinevec.models.encoder import Encoder
 from kinevec.views.pipeline import Clips
 
@@ -52,11 +53,12 @@ class Method(nn.Module):
     encoders move and keys are remembered, after all losses of the step.
 
     Raises:
-        ConfigError: no encoder has the configured name.
+        ConfigError: as for `check_steps`.
     """
 
     def __init__(self, config: Config, generator: torch.Generator | None = None) -> None:
         super().__init__()
+        check_steps(config)
         self.config = config
         self.rgb = Branch(build_encoder(config.model.name), config.method, generator)
         self.mscl = MotionBranch(config, self.encoder.widths, generator) if config.terms.mscl else None
@@ -124,3 +126,23 @@ class Method(nn.Module):
         plain = name.removesuffix("_rotated")
         weight: float = getattr(self.config.terms, plain)
         return weight * self.config.terms.rotated if name != plain else weight
+
+
+def check_steps(config: Config) -> None:
+    """Refuses an encoder that there is not, and one that gives FIMA another number of time steps than it expects.
+
+    Raises:
+        ConfigError: so it is; says which number would be right.
+    """
+    build = find_encoder(config.model.name)
+    if not config.terms.fima:
+        return
+    clip = config.clip
+    with torch.device("meta"):  # shapes without numbers
+        frames = torch.zeros(2, 3, clip.frames, clip.size, clip.size)
+        steps = build().stages(frames)[-1].shape[2]
+    if steps != config.fima.steps:
+        raise ConfigError(
+            f"fima.steps is {config.fima.steps}, but the encoder {config.model.name} gives {steps} time steps for "
+            f"clips of {clip.frames} frames; set fima.steps={steps}"
+        )

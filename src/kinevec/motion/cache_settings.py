@@ -4,12 +4,14 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import cv2
 
 from kinevec import config
 from kinevec.data.whole import write_text
+from kinevec.errors import InputError
 
 _FORMAT = 1  # raise it whenever the same settings would give other files
 
@@ -21,18 +23,29 @@ class Settings:
     method: str
     gap: int
     short_side: int
+    weights: str = ""  # digest of RAFT's
     opencv: str = cv2.__version__.partition(".")[0]  # major version
     format: int = _FORMAT
 
     @classmethod
     def of(cls, flow: config.Flow) -> "Settings":
-        """Those that a configuration asks for."""
-        return cls(flow.method, flow.gap, flow.short_side)
+        """Those that a configuration asks for.
+
+        Raises:
+            InputError: the weights of the flow method cannot be read.
+        """
+        try:
+            weights = (
+                blake2b(Path(flow.weights).read_bytes(), digest_size=4).hexdigest() if flow.weights else ""
+            )
+        except OSError as error:
+            raise InputError(f"{flow.weights}: cannot read these weights: {error.strerror}") from error
+        return cls(flow.method, flow.gap, flow.short_side, weights)
 
     @property
     def folder(self) -> str:
         """Name of the folder of files with these settings."""
-        return f"{self.method}-gap{self.gap}-{self.short_side}px-opencv{self.opencv}"
+        return f"{self.method}{self.weights}-gap{self.gap}-{self.short_side}px-opencv{self.opencv}"
 
     def options(self) -> str:
         """What to add to `kinevec flow` for these settings."""
@@ -40,7 +53,8 @@ class Settings:
         names = [
             name for name in ("method", "gap", "short_side") if getattr(self, name) != getattr(usual, name)
         ]
-        return "".join(f" --{name.replace('_', '-')} {getattr(self, name)}" for name in names)
+        options = [f" --{name.replace('_', '-')} {getattr(self, name)}" for name in names]
+        return "".join([*options, " --weights FILE"] if self.weights else options)
 
     def write(self, folder: Path) -> None:
         """Writes `settings.json`.
@@ -68,7 +82,11 @@ def mismatch(found: Sequence[Settings], wanted: Settings) -> str:
         if all(getattr(other, name) != value for other in found)
     ] or list(asdict(wanted))
     kinds = " or ".join(
-        ", ".join(f"{name} {getattr(other, name)}" for name in ("method", "gap", "short_side", "opencv"))
+        ", ".join(
+            f"{name} {getattr(other, name)}"
+            for name in ("method", "gap", "short_side", "weights", "opencv")
+            if getattr(other, name)
+        )
         for other in found
     )
     asked = ", ".join(f"{name} {getattr(wanted, name)}" for name in differing)

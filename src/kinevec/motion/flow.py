@@ -78,7 +78,7 @@ def pair_flow(frames: "Frames | Tensor", pairs: Pairs, method: str | Method = "d
     images = np.asarray(frames)
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8:
         raise ValueError(f"frames are (T, 3, H, W) uint8, got {images.shape} {images.dtype}")
-    compute = METHODS[_known(method)] if isinstance(method, str) else method
+    compute = METHODS[check_method(method)] if isinstance(method, str) else method
     height, width = images.shape[2:]
     if min(height, width) < SMALLEST_SIDE:
         raise UsageError(
@@ -88,7 +88,7 @@ def pair_flow(frames: "Frames | Tensor", pairs: Pairs, method: str | Method = "d
     return compute(images, pairs)
 
 
-def _known(method: str) -> str:
+def check_method(method: str) -> str:
     if method == "raft":
         raise UsageError(
             "the flow method 'raft' needs the weights of a network, which kinevec does not have: pass "

@@ -6,6 +6,8 @@ It is computed on frames scaled down to a short side, in pixels of those.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Protocol
 
 import cv2
@@ -14,7 +16,9 @@ from numpy.typing import NDArray
 
 from kinevec import config
 from kinevec.data.source import Source
-from kinevec.motion.flow import SMALLEST_SIDE, Flow, Pairs, pair_flow
+from kinevec.motion.flow import SMALLEST_SIDE, Flow, Method, Pairs, pair_flow
+from kinevec.motion.raft import raft
+from kinevec.runtime import pick_device
 
 _BUDGET = 32e6  # bytes of frames that are read at once, where that is not fewer than
 _PIECE = 32  # frames
@@ -94,12 +98,22 @@ def frames_flow(
     used = sorted({place for pair in moving for place in pair})
     images = np.stack([measurable(frames[place], flow.short_side) for place in used]).transpose(0, 3, 1, 2)
     at = {place: rank for rank, place in enumerate(used)}
-    found = pair_flow(images, [(at[source], at[target]) for source, target in moving], flow.method)
+    found = pair_flow(images, [(at[source], at[target]) for source, target in moving], _method(flow))
     rank = {pair: place for place, pair in enumerate(moving)}
     for p, pair in enumerate(pairs):
         if pair in rank:
             result[p] = found[rank[pair]]
     return result
+
+
+def _method(flow: config.Flow) -> str | Method:
+    return _raft(flow.weights) if flow.method == "raft" else flow.method
+
+
+@cache
+def _raft(weights: str) -> Method:
+    """Each process that computes flow loads the network once."""
+    return raft(Path(weights), pick_device("auto"))
 
 
 def clip_flow(source: Source, index: int, numbers: Sequence[int], flow: config.Flow) -> Flow:

@@ -2,15 +2,11 @@
 
 import io
 import logging
-import multiprocessing
-import signal
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +18,7 @@ from kinevec.errors import DataError, OutputError, VideoError, WorkError
 from kinevec.motion.block import Block, Shape, block_bytes, write_block
 from kinevec.motion.flow import Flow
 from kinevec.motion.frames import flow_fields, measurable_size
+from kinevec.runtime import clean_processes, quiet_worker
 
 log = logging.getLogger(__name__)
 
@@ -188,8 +185,8 @@ def _computed(videos: _Videos, workers: int) -> Generator[tuple[bytes, Shape] | 
         num_workers=workers if many else 0,
         collate_fn=_as_it_is,
         prefetch_factor=_AHEAD if many else None,
-        multiprocessing_context=_clean_processes() if many else None,
-        worker_init_fn=_quiet_worker,
+        multiprocessing_context=clean_processes(__name__) if many else None,
+        worker_init_fn=quiet_worker,
         generator=torch.Generator(),  # else it draws from the global one
     )
     try:
@@ -204,21 +201,3 @@ def _computed(videos: _Videos, workers: int) -> Generator[tuple[bytes, Shape] | 
 
 def _as_it_is(result: Any) -> Any:
     return result
-
-
-def _clean_processes() -> BaseContext:
-    """Processes that do not inherit the threads of this one, with whose locks a fork can hang for ever.
-
-    They come from a server process that imports PyTorch once.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-def _quiet_worker(worker: int) -> None:
-    """Ctrl-C reaches the whole process group; the parent ends its workers. They use one thread each."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)

@@ -4,7 +4,6 @@ A run's folder holds `checkpoint.pt` (all that resuming needs) and `encoder.safe
 the encoder needs: weights, and the configuration in the header).
 """
 
-import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,8 @@ import safetensors.torch
 import torch
 
 from kinevec.config import Config, differences, from_dict, to_dict, to_toml
-from kinevec.errors import CheckpointError, InputError, OutputError
+from kinevec.data.whole import write_whole
+from kinevec.errors import CheckpointError, InputError
 from kinevec.models import build_encoder
 from kinevec.models.encoder import Encoder
 from kinevec.runtime import seeded
@@ -24,43 +24,10 @@ CHECKPOINT = "checkpoint.pt"
 ENCODER = "encoder.safetensors"
 
 
-def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
-    """Calls `write` with a temporary name beside `path` and moves the file into place once it is on disk.
-
-    Raises:
-        OutputError: it cannot be written; the file that was there before is untouched.
-    """
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        try:
-            write(aside)
-            with aside.open("rb") as file:
-                os.fsync(file.fileno())
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)  # there only if something failed
-    except (
-        OSError,
-        RuntimeError,
-        safetensors.SafetensorError,
-    ) as error:  # RuntimeError: torch.save, full disk
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise OutputError(f"{path}: cannot be written ({reason}); what was there before is whole") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically, as UTF-8."""
-
-    def write(aside: Path) -> None:
-        aside.write_text(text, "utf-8")
-
-    write_atomic(path, write)
-
-
 def save_checkpoint(folder: Path, state: dict[str, Any], config: Config) -> None:
     """Writes the checkpoint; `state` holds tensors, numbers, strings and containers of them."""
     content = state | {"config": to_dict(config)}
-    write_atomic(folder / CHECKPOINT, lambda aside: torch.save(content, aside))
+    write_whole(folder / CHECKPOINT, lambda aside: _filled(lambda: torch.save(content, aside)))
 
 
 def load_checkpoint(folder: Path, config: Config) -> dict[str, Any]:
@@ -90,7 +57,8 @@ def save_encoder(folder: Path, encoder: torch.nn.Module, config: Config, step: i
     """Writes the encoder's weights with the configuration and the step in the file's header."""
     weights = {name: value.contiguous() for name, value in encoder.state_dict().items()}
     header = {"config": to_toml(config), "step": str(step)}
-    write_atomic(folder / ENCODER, lambda aside: safetensors.torch.save_file(weights, aside, header))
+    save = safetensors.torch.save_file
+    write_whole(folder / ENCODER, lambda aside: _filled(lambda: save(weights, aside, header)))
 
 
 def load_encoder(run: Path) -> tuple[Encoder, Config, int]:
@@ -118,6 +86,14 @@ def load_encoder(run: Path) -> tuple[Encoder, Config, int]:
     except RuntimeError as error:
         raise CheckpointError(f"{path}: its weights do not fit the encoder '{config.model.name}'") from error
     return encoder, config, step
+
+
+def _filled(write: Callable[[], None]) -> None:
+    """Writes; torch.save and safetensors have errors of their own for a full disk."""
+    try:
+        write()
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise OSError(str(error).splitlines()[0]) from error
 
 
 def untrained_encoder(config: Config) -> Encoder:

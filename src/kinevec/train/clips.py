@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from kinevec.config import Config
-from kinevec.data.loader import Batch, Group
+from kinevec.data.batch import Batch, Group
 from kinevec.methods.mscl.rotation import draw_angles
 from kinevec.views.pipeline import Clips, finish_batch, finish_difference
 

@@ -13,10 +13,12 @@ import numpy as np
 from kinevec.config import Config, to_toml
 from kinevec.data.sampling import is_short
 from kinevec.data.source import Progress, Videos, write_rejected
+from kinevec.data.whole import write_text
 from kinevec.errors import DataError, OutputError
-from kinevec.models import find_encoder
+from kinevec.methods.method import check_steps
+from kinevec.motion.flow import check_method
 from kinevec.runtime import pick_device, provenance, stop_requests
-from kinevec.train.checkpoint import CHECKPOINT, load_checkpoint, write_text
+from kinevec.train.checkpoint import CHECKPOINT, load_checkpoint
 from kinevec.train.meter import Status
 from kinevec.train.seen import write_seen
 from kinevec.train.supply import FLOW, FRAMES, open_supply
@@ -90,7 +92,9 @@ def check_request(config: Config, folder: Path, resume: bool) -> dict[str, Any] 
     Raises: ConfigError, OutputError, CheckpointError as for `pretrain`.
     """
     pick_device(config.train.device)
-    find_encoder(config.model.name)
+    check_steps(config)
+    if ("flow" in config.motions or config.sampling.moving) and config.flow.method != "raft":
+        check_method(config.flow.method)
     if resume:
         return load_checkpoint(folder, config)
     left = {path.name for path in folder.iterdir()} if folder.is_dir() else set()

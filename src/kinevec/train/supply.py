@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kinevec.config import Config
 from kinevec.data.manifest import Manifest
 from kinevec.data.source import FileSource, FrameStore, Progress, Source, Videos
-from kinevec.errors import DataError
+from kinevec.errors import ConfigError, DataError
 from kinevec.motion.cache import FlowCache, has_cache, open_cache
 from kinevec.motion.frames import ComputedFlow, Flows
 from kinevec.motion.store import FlowStore
@@ -61,6 +61,7 @@ def open_supply(
 
     Raises:
         OutputError: the folder has no room.
+        ConfigError: the flow method is too slow for the loader.
         DataError: no video can be read; the cached flow was made otherwise; motion was not measured.
     """
     source: Source
@@ -94,20 +95,25 @@ def _open_flow(
     if isinstance(videos, Manifest) and (store == "cache" or (store == "auto" and has_cache(videos.folder))):
         return open_cache(videos.folder, videos, flow)
     room = config.data.store_limit_gb * 1e9
+    learned = flow.method == "raft"  # one process has the device to itself
     if store == "run" or (store == "auto" and FlowStore.plan(videos.frames, sizes, flow) <= room):
         names = list(videos.names())
-        scores = config.sampling.moving
-        return FlowStore.build(source, names, path, flow, progress, workers=cores(), scores=scores)
+        scores, workers = config.sampling.moving, 1 if learned else cores()
+        return FlowStore.build(source, names, path, flow, progress, workers=workers, scores=scores)
+    if learned:
+        raise ConfigError(
+            "flow by raft is not computed clip by clip: set flow.store=run, or run `kinevec flow`"
+        )
     return ComputedFlow(source, flow)
 
 
 def _open_change(config: Config, videos: Videos, flows: Flows | None) -> Change | None:
     if not config.sampling.moving:
         return None
+    if isinstance(flows, FlowStore | FlowCache):  # the scores of this very flow
+        return flows.change
     if isinstance(videos, Manifest):
         return _Measured(videos)
-    if isinstance(flows, FlowStore):
-        return flows.change
     raise DataError(
         "sampling.moving needs to know how each video moves: train on a folder made by `kinevec prepare`, "
         "or set flow.store=run to measure when the run starts"
@@ -116,7 +122,7 @@ def _open_change(config: Config, videos: Videos, flows: Flows | None) -> Change 
 
 @dataclass(frozen=True)
 class _Measured:
-    """Change of motion as `kinevec prepare` measured it."""
+    """Change of motion as `kinevec prepare` measured it, from each frame to the next."""
 
     videos: Manifest
 

@@ -13,9 +13,17 @@ import torch
 from torch import Tensor
 
 from kinevec.config import Config
-from kinevec.data.loader import Batch, EpochSampler, Samples, make_loader
+from kinevec.data.batch import Batch
+from kinevec.data.loader import EpochSampler, Samples, make_loader
 from kinevec.data.source import fingerprint
-from kinevec.errors import CheckpointError, DataError, Interrupted, TrainingError
+from kinevec.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    Interrupted,
+    TrainingError,
+    UsageError,
+)
 from kinevec.methods.method import Losses, Method
 from kinevec.models.conv import channels_last
 from kinevec.models.guard import guard_bf16
@@ -46,6 +54,7 @@ class Trainer:
 
     def __init__(self, config: Config, supply: Supply, folder: Path, device: torch.device) -> None:
         self.config = config
+        self.supply = supply
         self.videos = supply.videos
         self.folder = folder
         self.device = device
@@ -132,6 +141,7 @@ class Trainer:
             "step": self.step,
             "videos": {"count": len(self.videos), "fingerprint": fingerprint(self.videos)},
             "failures": dict(self.failures),
+            "supply": self.supply.facts,
         }
         save_checkpoint(self.folder, state, self.config)
         save_encoder(self.folder, self.model.encoder, self.config, self.step)
@@ -148,13 +158,25 @@ class Trainer:
             raise CheckpointError(
                 f"{self.folder}: was made on {before} videos, {there}; resume with the same data"
             )
+        supply = state.get("supply", {})
+        if supply != self.supply.facts:
+            raise CheckpointError(
+                f"{self.folder}: was made from {_words(supply) or 'an older version'}, now it would read "
+                f"{_words(self.supply.facts)}; set data.store and flow.store as they were"
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         self.failures = Counter(state["failures"])
 
-    def _leave(self) -> NoReturn:
+    def _save_finite(self) -> None:
+        """Saves between two looks at the losses; NaN must not overwrite the last whole checkpoint."""
+        finite = [bool(parameter.isfinite().all()) for parameter in self.model.parameters()]
+        self._check_finite({"a weight of the model": 0.0 if all(finite) else math.nan})
         self.save()
+
+    def _leave(self) -> NoReturn:
+        self._save_finite()
         raise Interrupted(
             f"stopped at step {self.step} of {self.total}; everything is saved in {self.folder}, "
             "and resuming goes on from here"
@@ -178,15 +200,19 @@ class Trainer:
         """What goes wrong in a loader process comes out in its own words."""
         try:
             yield
-        except DataError as error:  # PyTorch wraps the message into the worker's traceback
+        except (
+            ConfigError,
+            DataError,
+            UsageError,
+        ) as error:  # PyTorch wraps the message into the worker's traceback
             last = str(error).strip().splitlines()[-1]
-            raise DataError(last.partition(f"{DataError.__name__}: ")[2] or last) from error
+            raise type(error)(last.partition(f"{type(error).__name__}: ")[2] or last) from error
         except (RuntimeError, OSError, EOFError) as error:  # OSError, EOFError: it died while handing over
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             if stopped.is_set():  # whoever asked us to stop asked them too
                 self._leave()
-            self.save()
+            self._save_finite()
             raise TrainingError(
                 f"a loader process died at step {self.step} of {self.total} (out of memory?); everything is "
                 f"saved in {self.folder}: lower data.workers and --resume"
@@ -235,6 +261,10 @@ class Trainer:
                 sum(self.failures.values()),
                 len(self.failures),
             )
+
+
+def _words(facts: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
 def _color_in_workers(config: Config, device: torch.device) -> bool:

@@ -8,6 +8,7 @@ to a position in the source (FIMA §2).
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -85,8 +86,10 @@ def crop_resize(frames: NDArray[np.uint8], geometry: Geometry, size: int) -> NDA
     part = torch.from_numpy(frames[:, y1:y2, x1:x2]).permute(0, 3, 1, 2)  # N C H W, channels last in memory
     if (y2 - y1, x2 - x1) != (size, size):
         part = F.interpolate(part, (size, size), mode="bilinear", antialias=True, align_corners=False)
-    result: NDArray[np.uint8] = part.permute(0, 2, 3, 1).numpy()
-    return np.ascontiguousarray(result[:, :, ::-1] if geometry.flip else result)
+    result: NDArray[np.uint8] = np.ascontiguousarray(part.permute(0, 2, 3, 1).numpy())
+    if geometry.flip:  # all frames as one tall image: 35 times faster than a copy of a reversed view
+        result = np.asarray(cv2.flip(result.reshape(-1, size, 3), 1), np.uint8).reshape(result.shape)
+    return result
 
 
 def crop_resize_flow(

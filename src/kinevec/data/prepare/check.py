@@ -5,16 +5,12 @@ claims is compared with the size it has (MP4 and QuickTime, AVI, Matroska and We
 decode are counted against the packets.
 """
 
-import errno
 import hashlib
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
 
 import av
 import numpy as np
@@ -22,38 +18,12 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from kinevec.data.decode import VideoInfo, iter_frames, probe
-from kinevec.data.prepare.cutoff import claimed_size, is_mp4
+from kinevec.data.prepare.cutoff import claimed_size
+from kinevec.data.reasons import Unusable, denied, is_mp4, look, unknown
 from kinevec.errors import VideoError
-
-Kind = Literal[
-    "missing", "unreadable", "bad-name", "empty", "not-a-video", "no-video-stream", "damaged", "failed"
-]
 
 _ADVICE = "copy it again, or cut it there"
 _NOT_CODED = 19  # bytes, at most, of a packet of MPEG-4 without a picture
-
-# Kind of reason for which a file is left out → what it means.
-KINDS: dict[Kind, str] = {
-    "missing": "listed, but not there",
-    "unreadable": "the system does not let us read it",
-    "bad-name": "its name is not valid text",
-    "empty": "zero bytes",
-    "not-a-video": "something else, or a format that FFmpeg does not know",
-    "no-video-stream": "sound only",
-    "damaged": "does not decode to its end",
-    "failed": "a failure of kinevec or of FFmpeg, not known to be the file's fault",
-}
-
-
-class Unusable(VideoError):
-    """A file that is left out; `kind` is one of `KINDS`."""
-
-    def __init__(self, path: Path, kind: Kind, reason: str) -> None:
-        super().__init__(path, reason)
-        self.kind = kind
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path, self.kind, self.reason)
 
 
 @dataclass(frozen=True)
@@ -68,15 +38,9 @@ class Stamp:
         """The stamp of a file.
 
         Raises:
-            Unusable: it is not there, or no file that can be read.
+            Unusable: it is not there, no file that can be read, or empty.
         """
-        try:
-            found = path.stat()
-        except OSError as error:
-            raise _denied(path, error) from error
-        if not stat.S_ISREG(found.st_mode):
-            what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or pipe"
-            raise Unusable(path, "unreadable", f"is {what}, not a file")
+        found = look(path)
         return cls(found.st_size, found.st_mtime_ns)
 
 
@@ -109,7 +73,7 @@ def content_hash(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError as error:
-        raise _denied(path, error) from error
+        raise denied(path, error) from error
 
 
 def check(path: Path) -> Checked:
@@ -119,8 +83,6 @@ def check(path: Path) -> Checked:
         Unusable: it is no video, or so damaged that no frame of it decodes.
     """
     size = Stamp.of(path).size
-    if size == 0:
-        raise Unusable(path, "empty", "has 0 bytes: copy or download it again")
     header = _Header.of(path)
     try:
         info = probe(path)
@@ -181,9 +143,9 @@ class _Header:
                 coded = _coded(stream) if container.format.name == "avi" else 0
                 return cls(Fraction(stream.time_base or 1), Fraction(rate), claimed, coded)
         except OSError as error:
-            raise _denied(path, error) from error
+            raise denied(path, error) from error
         except av.error.FFmpegError as error:
-            raise _unknown(path) from error
+            raise unknown(path) from error
 
 
 def _coded(stream: av.VideoStream) -> int:
@@ -216,36 +178,3 @@ def _count(path: Path) -> int:
         for _ in iter_frames(path, size=(16, 16)):
             count += 1
     return count
-
-
-def _denied(path: Path, error: OSError) -> Unusable:
-    if isinstance(error, FileNotFoundError):
-        link = (
-            f"is a link to {os.readlink(path)}, which is not there" if path.is_symlink() else "is not there"
-        )
-        return Unusable(path, "missing", link)
-    if isinstance(error, PermissionError):
-        return Unusable(path, "unreadable", "we have no permission to read it: chmod +r, or ask its owner")
-    if error.errno == errno.ELOOP:
-        return Unusable(path, "unreadable", "is a link that leads back to itself")
-    return Unusable(path, "unreadable", f"cannot be read: {error.strerror or error}")
-
-
-def _unknown(path: Path) -> Unusable:
-    """Why FFmpeg cannot open a file, as far as its first bytes tell."""
-    with path.open("rb") as file:
-        head = file.read(64)
-    if is_mp4(path):
-        return Unusable(
-            path,
-            "damaged",
-            "its index (moov atom) is missing or broken, as where a recording or a copy was cut off: "
-            "copy it again, or mend it with a tool such as untrunc",
-        )
-    if not head.strip(b"\0"):
-        return Unusable(path, "not-a-video", "begins with zeros only, as an unfinished download does")
-    text = head.decode("utf-8", "ignore")
-    first = text.strip().split("\n")[0].strip()
-    if first.isprintable() and len(text.encode()) > len(head) - 4:  # the last letter may be cut in two
-        return Unusable(path, "not-a-video", f"is text, beginning with {first[:40]!r}")
-    return Unusable(path, "not-a-video", "is no video, or in a format that FFmpeg does not know")

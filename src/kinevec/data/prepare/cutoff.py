@@ -5,7 +5,8 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-_BOXES = {b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"styp", b"sidx", b"uuid", b"meta"}
+from kinevec.data.reasons import BOXES
+
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
 
@@ -21,19 +22,13 @@ def claimed_size(path: Path) -> int | None:
     """
     with path.open("rb") as file:
         head = file.read(12)
-        if head[4:8] in _BOXES:
+        if head[4:8] in BOXES:
             return _mp4(file)
         if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
             return _avi(file)
         if head[:4] == _EBML:
             return _matroska(file)
     return None
-
-
-def is_mp4(path: Path) -> bool:
-    """Whether a file begins as MP4 and QuickTime files do."""
-    with path.open("rb") as file:
-        return file.read(8)[4:8] in _BOXES
 
 
 def _mp4(file: BinaryIO) -> int:
@@ -47,7 +42,7 @@ def _mp4(file: BinaryIO) -> int:
         size, kind = struct.unpack(">I4s", head[:8])
         if size == 1 and len(head) == 16:
             size = struct.unpack(">Q", head[8:])[0]
-        if kind not in _BOXES or size < 8:  # what follows the last box, or one that goes on to the end
+        if kind not in BOXES or size < 8:  # what follows the last box, or one that goes on to the end
             return needed
         at += size
         if kind == b"mdat":

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from kinevec.data.decode import probe
 from kinevec.data.frametable import FrameTable
-from kinevec.data.prepare.check import Unusable
 from kinevec.data.prepare.plan import Plan, PrepareConfig
+from kinevec.data.reasons import Unusable
 from kinevec.data.whole import writing
 from kinevec.errors import OutputError, VideoError
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from kinevec.data.frametable import FrameTable
 from kinevec.data.manifest_file import Row
-from kinevec.data.prepare.check import Kind, Stamp
+from kinevec.data.prepare.check import Stamp
+from kinevec.data.reasons import Kind
 from kinevec.data.records import Record
 
 Scores = NDArray[np.float32]  # (F,)

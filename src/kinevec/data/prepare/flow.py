@@ -11,8 +11,8 @@ from pathlib import Path
 from kinevec import config
 from kinevec.data.decode import Clip
 from kinevec.data.manifest import Manifest, read_manifest
-from kinevec.data.prepare.summary import some
 from kinevec.data.prepare.workers import Died, Stopped, run_jobs
+from kinevec.data.records import some
 from kinevec.data.source import FileSource, Progress, Rejected
 from kinevec.data.whole import writing
 from kinevec.errors import DataError, Interrupted, OutputError, UsageError, VideoError, WorkError

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from kinevec.config import check
 from kinevec.data.decode import VideoInfo
-from kinevec.data.prepare.check import Checked, Unusable
+from kinevec.data.prepare.check import Checked
+from kinevec.data.reasons import Unusable
 from kinevec.motion.flow import METHODS
 
 LARGEST_SIDE = 128  # pixels, short side of the frames that motion is measured on

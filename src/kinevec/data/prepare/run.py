@@ -16,7 +16,7 @@ from pathlib import Path
 from kinevec.data.duplicates import find_copies, write_copies
 from kinevec.data.manifest import read_manifest
 from kinevec.data.manifest_file import Row, write_manifest
-from kinevec.data.prepare.check import Kind, Stamp, Unusable
+from kinevec.data.prepare.check import Stamp
 from kinevec.data.prepare.entries import Entry, Prepared, Refusal
 from kinevec.data.prepare.folder import Folder
 from kinevec.data.prepare.journal import Journal
@@ -24,6 +24,7 @@ from kinevec.data.prepare.plan import PrepareConfig
 from kinevec.data.prepare.summary import Summary, write_rejected
 from kinevec.data.prepare.transcode import Job, Outcome, Transcoder
 from kinevec.data.prepare.workers import Died, run_jobs
+from kinevec.data.reasons import Kind, Unusable
 from kinevec.data.records import Record, some
 from kinevec.data.source import Progress
 from kinevec.errors import DataError, InputError, Interrupted, OutputError, WorkError

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kinevec.data.duplicates import Copies
-from kinevec.data.prepare.check import KINDS, Kind
 from kinevec.data.prepare.entries import Refusal
+from kinevec.data.reasons import KINDS, Kind
 from kinevec.data.records import Record, some
 from kinevec.data.whole import write_text
 

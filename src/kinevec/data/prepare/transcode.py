@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinevec.data.frametable import FrameTable
-from kinevec.data.prepare.check import Checked, Stamp, Unusable, check, content_hash, decode_whole
+from kinevec.data.prepare.check import Checked, Stamp, check, content_hash, decode_whole
 from kinevec.data.prepare.encode import Encoder
 from kinevec.data.prepare.entries import Prepared, Refusal
 from kinevec.data.prepare.folder import Folder
 from kinevec.data.prepare.plan import LARGEST_SIDE, PrepareConfig, plan_frames, target_size
 from kinevec.data.prepare.workers import Stopped
+from kinevec.data.reasons import Unusable
 from kinevec.errors import OutputError
 
 if TYPE_CHECKING:

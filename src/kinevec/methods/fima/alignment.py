@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kinevec.config import Config
-from kinevec.errors import ConfigError
-from kinevec.methods.branch import Branch
+from kinevec.methods.branch import Branch, Key
 from kinevec.methods.fima.decoder import MotionDecoder
 from kinevec.methods.fima.foreground import foreground_mask
 from kinevec.methods.fima.losses import frame_motion_loss, pixel_motion_loss
@@ -22,14 +21,12 @@ class MotionKeys:
     """What the key side makes of one clip's motion, without gradient.
 
     Attributes:
-        map: (N, C, T', H, W), feature map of the global motion clip.
-        vector: (N, D), pooled and projected.
+        whole: of the global motion clip; None where no term needs it.
         dense: (N, D, T', H, W), projected at every position; None where no term needs it.
         local: T' times (N, D), pooled keys of the local motion clips; none where no term needs them.
     """
 
-    map: Tensor
-    vector: Tensor
+    whole: Key | None
     dense: Tensor | None
     local: list[Tensor]
 
@@ -77,22 +74,14 @@ class MotionAlignment(nn.Module):
         Args:
             seen: the clips with their motion, queried both ways.
             rgb: the branch whose key side makes the motion keys.
-
-        Raises:
-            ConfigError: the encoder has not the configured number of time steps.
         """
-        steps = seen.queries[0].map.shape[2]
-        if steps != self.config.fima.steps:
-            raise ConfigError(
-                f"fima.steps is {self.config.fima.steps}, but the encoder {self.config.model.name} gives "
-                f"{steps} time steps for clips of {self.config.clip.frames} frames; set fima.steps={steps}"
-            )
         keys = [self._motion_keys(clip, seen, rgb) for clip in range(2)]
         terms: dict[str, Tensor] = {}
         remember: list[tuple[Queue, Tensor]] = []
+        whole = [key.whole for key in keys if key.whole is not None]
         if self.vanilla_queue is not None:
-            terms["vanilla"] = self._vanilla(seen, keys, self.vanilla_queue)
-            remember.append((self.vanilla_queue, torch.cat([key.vector for key in keys])))
+            terms["vanilla"] = self._vanilla(seen, whole, self.vanilla_queue)
+            remember.append((self.vanilla_queue, torch.cat([key.vector for key in whole])))
         if self.config.terms.pixel or self.config.terms.frame:
             predictions = {(m, n): self._predict(seen, m, n, rgb) for m, n in seen.directions}
             if self.config.terms.pixel:
@@ -108,20 +97,24 @@ class MotionAlignment(nn.Module):
 
     @torch.no_grad()
     def _motion_keys(self, clip: int, seen: Seen, rgb: Branch) -> MotionKeys:
-        """Each clip in a pass of its own: batch norm must not mix kinds of clips (METHODS §2)."""
-        clips, views = seen.clips, self.config.views
-        if self.config.fima.motion == "flow":
-            motion = paint_flow(clips.flow[clip], views)
-            local_clips = [paint_flow(local, views) for local in clips.local[clip]] if clips.local else []
-        else:
-            motion = clips.difference[clip]
-            local_clips = list(clips.local[clip]) if clips.local else []
-        key = rgb.key(motion)
-        dense = project_cells(rgb.key_projector, key.map) if self.config.terms.pixel else None
-        locals_ = [rgb.key(local).vector for local in local_clips] if self.config.terms.frame else []
-        return MotionKeys(key.map, key.vector, dense, locals_)
+        """Each kind of clip with batch norms of its own, which must not mix them (METHODS §2)."""
+        terms, fima = self.config.terms, self.config.fima
+        kinds: list[Tensor] = []
+        if terms.vanilla or terms.pixel:
+            whole = seen.clips.flow if fima.motion == "flow" else seen.clips.difference
+            kinds.append(self._visible(whole[clip]))
+        if terms.frame:
+            kinds += [self._visible(local) for local in seen.clips.local[clip]]
+        keys = rgb.keys(kinds, together=fima.together)
+        first = keys.pop(0) if terms.vanilla or terms.pixel else None
+        dense = project_cells(rgb.key_projector, first.map) if first is not None and terms.pixel else None
+        return MotionKeys(first, dense, [key.vector for key in keys])
 
-    def _vanilla(self, seen: Seen, keys: list[MotionKeys], queue: Queue) -> Tensor:
+    def _visible(self, motion: Tensor) -> Tensor:
+        """Motion clips as the encoder takes them: flow is painted."""
+        return paint_flow(motion, self.config.views) if self.config.fima.motion == "flow" else motion
+
+    def _vanilla(self, seen: Seen, keys: list[Key], queue: Queue) -> Tensor:
         """L_VD: InfoNCE between the pooled RGB query of one clip and the pooled motion key of the other."""
         tau, negatives = self.config.fima.temperature, queue.negatives()
         losses = [
@@ -149,7 +142,8 @@ class MotionAlignment(nn.Module):
         fima, boxes = self.config.fima, seen.clips.boxes
         masks: list[Tensor | None] = [None, None]
         if fima.foreground:
-            masks = [foreground_mask(seen.keys[clip].map, keys[clip].map) for clip in range(2)]
+            maps = [key.whole.map for key in keys if key.whole is not None]
+            masks = [foreground_mask(seen.keys[clip].map, maps[clip]) for clip in range(2)]
         queue = self.dense_queue.negatives() if self.dense_queue is not None else None
         losses = []
         for (m, n), prediction in predictions.items():

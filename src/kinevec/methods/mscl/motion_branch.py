@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinevec.config import Config
-from kinevec.methods.branch import Branch, Key, Query
+from kinevec.methods.branch import Branch
 from kinevec.methods.infonce import info_nce
+from kinevec.methods.memory import Queue
 from kinevec.methods.mscl.losses import local_motion_accuracy, local_motion_logits, local_motion_loss_of
 from kinevec.methods.mscl.rotation import rotate_flow
 from kinevec.methods.seen import Part, Seen
@@ -19,10 +20,17 @@ from kinevec.views.pipeline import FLOW_EVERY, paint_flow
 
 @dataclass(frozen=True)
 class Flown:
-    """One motion view of the clips through the flow branch: queries and keys by the clip's number."""
+    """One motion view of the clips through the flow branch, by the clip's number.
 
-    queries: dict[int, Query]
-    keys: dict[int, Key]
+    Attributes:
+        maps: feature maps (N, 8·width, T/2, h, w) of the clips that query.
+        queries: their unit vectors (N, D); none without contrast between clips.
+        keys: unit vectors (N, D) of the clips that are queried for, likewise.
+    """
+
+    maps: dict[int, Tensor]
+    queries: dict[int, Tensor]
+    keys: dict[int, Tensor]
 
 
 class MotionBranch(nn.Module):
@@ -32,6 +40,10 @@ class MotionBranch(nn.Module):
         config: all of it.
         widths: channels of the RGB encoder's four stages.
         generator: of the queue's first vectors.
+
+    Attributes:
+        branch: where clips are contrasted (`terms.flow`, `terms.cross`), with keys and a queue; else None, and
+        encoder: its encoder alone, which is all that the local term needs.
     """
 
     def __init__(
@@ -40,7 +52,9 @@ class MotionBranch(nn.Module):
         super().__init__()
         self.config = config
         encoder = FlowNet(config.mscl.width, config.mscl.blocks)
-        self.branch = Branch(encoder, config.method, generator)
+        contrast = bool(config.terms.flow or config.terms.cross)
+        self.branch = Branch(encoder, config.method, generator) if contrast else None
+        self.encoder = None if contrast else encoder
         self.neck = build_neck(config.mscl.neck, widths, encoder.channels) if config.terms.local else None
 
     def forward(self, seen: Seen, rgb: Branch) -> Part:
@@ -51,67 +65,75 @@ class MotionBranch(nn.Module):
             rgb: whose queue the flow queries are held against.
         """
         weights = self.config.terms
-        contrast = bool(weights.flow or weights.cross)
-        plain = self._fly(seen, rotated=False, keys=contrast)
-        terms = self._clip_terms(seen, plain, rgb) if contrast else {}
+        terms: dict[str, Tensor] = {}
         figures: dict[str, Tensor] = {}
+        remember: list[tuple[Queue, Tensor]] = []
+        plain = self._fly(seen, rotated=False, keys=True)
         rotated = None
         if weights.rotated or (weights.local and self.config.mscl.rotated_steps):
             rotated = self._fly(seen, rotated=True, keys=bool(weights.rotated))
-        if rotated is not None and weights.rotated:
-            twice = self._clip_terms(seen, rotated, rgb)
-            terms |= {f"{name}_rotated": term for name, term in twice.items()}
+        if self.branch is not None:
+            terms |= self._clip_terms(seen, plain, self.branch.queue, rgb.queue)
+            # Rotated keys are not remembered.
+            remember.append((self.branch.queue, torch.cat(list(plain.keys.values()))))
+            if rotated is not None and weights.rotated:
+                twice = self._clip_terms(seen, rotated, self.branch.queue, rgb.queue)
+                terms |= {f"{name}_rotated": term for name, term in twice.items()}
         if self.neck is not None:
-            terms["local"], figures["local_accuracy"] = self._local(seen, plain, rotated)
-        # Rotated keys are not remembered.
-        keys = [key.vector for key in plain.keys.values()]
-        return Part(terms, [(self.branch.queue, torch.cat(keys))] if keys else [], figures)
+            terms["local"], figures["local_accuracy"] = self._local(seen, self.neck, plain, rotated)
+        return Part(terms, remember, figures)
 
     def _fly(self, seen: Seen, *, rotated: bool, keys: bool) -> Flown:
         """The motion of the clips through the branch, each view in a pass of its own (batch norm)."""
-
-        frames = self.config.clip.frames
-
-        def motion(clip: int) -> Tensor:
-            if self.config.mscl.motion == "difference":
-                return seen.clips.difference[clip][:, :, ::FLOW_EVERY]
-            flow = seen.clips.flow[clip]
-            flow = (
-                flow[:, :, ::FLOW_EVERY] if flow.shape[2] == frames else flow
-            )  # else only those were computed
-            if rotated:
-                flow = rotate_flow(flow, seen.clips.angles[clip])
-            return paint_flow(flow, self.config.views)
-
+        motions = {
+            clip: self._motion(seen, clip, rotated=rotated) for pair in seen.directions for clip in pair
+        }
+        if self.encoder is not None:
+            return Flown({i: self.encoder(motions[i]) for i, _ in seen.directions}, {}, {})
+        assert self.branch is not None
+        queries = {i: self.branch.query(motions[i]) for i, _ in seen.directions}
         return Flown(
-            {i: self.branch.query(motion(i)) for i, _ in seen.directions},
-            {j: self.branch.key(motion(j)) for _, j in seen.directions} if keys else {},
+            {i: query.map for i, query in queries.items()},
+            {i: query.vector for i, query in queries.items()},
+            {j: self.branch.key(motions[j]).vector for _, j in seen.directions} if keys else {},
         )
 
-    def _clip_terms(self, seen: Seen, flown: Flown, rgb: Branch) -> dict[str, Tensor]:
+    def _motion(self, seen: Seen, clip: int, *, rotated: bool) -> Tensor:
+        """What the branch sees of a clip: (N, 3, T/2, H, W)."""
+        if self.config.mscl.motion == "difference":
+            return seen.clips.difference[clip][:, :, ::FLOW_EVERY]
+        flow = seen.clips.flow[clip]
+        if flow.shape[2] == self.config.clip.frames:  # FIMA wants the flow of all frames
+            flow = flow[:, :, ::FLOW_EVERY]
+        if rotated:
+            flow = rotate_flow(flow, seen.clips.angles[clip])
+        return paint_flow(flow, self.config.views)
+
+    def _clip_terms(self, seen: Seen, flown: Flown, queue: Queue, rgb_queue: Queue) -> dict[str, Tensor]:
         """The flow MoCo loss, and the cross-modal loss InfoNCE(q; k^f; flow queue) + InfoNCE(q^f; k; queue)."""
         tau, weights = self.config.method.temperature, self.config.terms
-        queue, rgb_queue = self.branch.queue.negatives(), rgb.queue.negatives()
+        negatives, rgb_negatives = queue.negatives(), rgb_queue.negatives()
         flow, cross = [], []
         for i, j in seen.directions:
             q, k = seen.queries[i].vector, seen.keys[j].vector
-            q_f, k_f = flown.queries[i].vector, flown.keys[j].vector
+            q_f, k_f = flown.queries[i], flown.keys[j]
             if weights.flow:
-                flow.append(info_nce(q_f, k_f, queue, tau))
+                flow.append(info_nce(q_f, k_f, negatives, tau))
             if weights.cross:
-                cross.append(info_nce(q, k_f, queue, tau) + info_nce(q_f, k, rgb_queue, tau))
+                cross.append(info_nce(q, k_f, negatives, tau) + info_nce(q_f, k, rgb_negatives, tau))
         losses = {"flow": flow, "cross": cross}
         return {name: torch.stack(values).mean() for name, values in losses.items() if values}
 
-    def _local(self, seen: Seen, plain: Flown, rotated: Flown | None) -> tuple[Tensor, Tensor]:
+    def _local(
+        self, seen: Seen, neck: nn.Module, plain: Flown, rotated: Flown | None
+    ) -> tuple[Tensor, Tensor]:
         """LMCL and its accuracy, averaged over the clips that query."""
-        assert self.neck is not None
         losses, accuracies = [], []
         for i, _ in seen.directions:
-            flow = plain.queries[i].map
-            turned = rotated.queries[i].map if rotated and self.config.mscl.rotated_steps else None
+            flow = plain.maps[i]
+            turned = rotated.maps[i] if rotated and self.config.mscl.rotated_steps else None
             steps = flow.shape[2]
-            rgb = at_steps(self.neck(seen.queries[i].stages), steps)
+            rgb = at_steps(neck(seen.queries[i].stages), steps)
             logits = local_motion_logits(rgb, flow, turned, self.config.mscl.temperature)
             losses.append(local_motion_loss_of(logits, steps))
             accuracies.append(local_motion_accuracy(logits.detach(), steps))
