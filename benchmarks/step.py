@@ -64,6 +64,9 @@ def main() -> None:
     )
     parser.add_argument("result", type=Path, nargs="?")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument(
+        "--large", nargs="+", default=list(VARIANTS), help="variants with other encoders than tiny"
+    )
     parser.add_argument("--encoders", nargs="+", default=list(SECTIONS))
     parser.add_argument(
         "--only", nargs=2, metavar=("ENCODER", "VARIANT"), help="print one variant's peak memory"
