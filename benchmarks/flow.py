@@ -10,12 +10,12 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from turns import turns
 
 from kinevec import config as configuration
 from kinevec.config import Config, Flow
@@ -138,18 +138,6 @@ def samples(folder: Path, preset: str, store: str | None) -> Samples:
     elif store == "cache":
         flows = open_cache(folder, manifest, config.flow)
     return Samples(source, config, color_here=True, flows=flows)
-
-
-def turns(work: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each piece of work, taking turns; the first round is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in work}
-    for turn in range(repeats + 1):
-        for name, call in work.items():
-            begun = time.perf_counter()
-            call()
-            if turn:
-                seconds[name].append(time.perf_counter() - begun)
-    return seconds
 
 
 def rate(seconds: list[float], count: int) -> dict[str, float]:

@@ -11,7 +11,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from turns import turns
 
 from kinevec import config as configuration
 from kinevec.config import Config
@@ -82,7 +82,7 @@ def main() -> None:
     result = {"kind": "step", "provenance": provenance(), "repeats": arguments.repeats, "encoders": {}}
     for encoder in arguments.encoders:
         names = list(VARIANTS) if encoder == "tiny" else arguments.large
-        seconds = timed({name: make_step(name, encoder) for name in names}, arguments.repeats)
+        seconds = turns({name: make_step(name, encoder) for name in names}, arguments.repeats)
         rows = {}
         for name, values in seconds.items():
             base = seconds[BASE.get(name, "MoCo")]
@@ -97,20 +97,6 @@ def main() -> None:
         result["encoders"][encoder] = {"batch": SECTIONS[encoder][0], "rows": rows}
     if arguments.result:
         write_text(arguments.result, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-
-
-def timed(steps: dict[str, Step], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each step, the variants taking turns; the first round is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(repeats + 1):
-        for name, step in steps.items():
-            begun = time.perf_counter()
-            step()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            if turn:
-                seconds[name].append(time.perf_counter() - begun)
-    return seconds
 
 
 def memory(encoder: str, name: str) -> float:

@@ -140,3 +140,13 @@ def values(losses: room.Losses) -> dict[str, float]:
 def passes(module: nn.Module) -> set[int]:
     """How often its batch norms have normalised a batch, each of them."""
     return {int(v) for name, v in module.state_dict().items() if name.endswith("num_batches_tracked")}
+
+
+def assert_only_query_sides_learn(model: nn.Module) -> None:
+    """After a backward pass: a gradient for every parameter but those of key sides, which take none."""
+    for name, parameter in model.named_parameters():
+        if ".key_" in name:
+            assert parameter.grad is None, name
+        else:
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().max() > 0, name

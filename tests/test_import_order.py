@@ -22,9 +22,10 @@ ORDER = (
     "models",
     "methods",
     "train",
+    "encoders",
     "evaluate",
-    "search",
     "show",
+    "search",  # its page shows activation maps
     "tasks",
     "demo",
     "cli",

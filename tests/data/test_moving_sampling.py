@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kinevec.config import Clip, Sampling
-from kinevec.data.sampling import clip_scores, draw_starts, moving_starts, two_clips, uniform_clip
+from kinevec.data.sampling import clip_numbers, clip_scores, draw_starts, moving_starts
 from kinevec.motion.statistics import color_differential
 from reference import flow as oracle
 from reference import golden
@@ -66,9 +66,11 @@ def test_independent_starts_are_those_recorded_results_were_made_with(total: int
         starts = total if total < 10 else total - 9
         expected = (int(rng.integers(starts)), int(rng.integers(starts)))
         assert draw_starts(total, CLIP.span, FAR, same) == expected
-        first, second = two_clips(total, CLIP, again)
+        first, second = (
+            clip_numbers(s, total, CLIP) for s in draw_starts(total, CLIP.span, Sampling(), again)
+        )
         assert (first[0], second[0]) == expected
-    assert uniform_clip(total, CLIP, rng)[0] == uniform_clip(total, CLIP, same)[0]
+    assert rng.integers(2**40) == same.integers(2**40) == again.integers(2**40)
 
 
 def draws(count: int, *args: object) -> np.ndarray:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kinevec.config import Clip
-from kinevec.data.sampling import clip_numbers, even_clips, is_short, two_clips, uniform_clip
+from kinevec.config import Clip, Sampling
+from kinevec.data.sampling import clip_numbers, draw_starts, even_clips, is_short
 
 CLIP = Clip(frames=4, stride=3)  # spans 10 frames
 
@@ -12,6 +12,12 @@ CLIP = Clip(frames=4, stride=3)  # spans 10 frames
 def test_clip_is_frames_at_a_stride() -> None:
     assert CLIP.span == 10
     assert clip_numbers(5, 100, CLIP) == [5, 8, 11, 14]
+
+
+def two_clips(frames: int, clip: Clip, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+    """Frame numbers of two clips of one video, as the loader draws them for MoCo."""
+    first, second = draw_starts(frames, clip.span, Sampling(), rng)
+    return clip_numbers(first, frames, clip), clip_numbers(second, frames, clip)
 
 
 def test_short_videos_loop() -> None:
@@ -24,7 +30,7 @@ def test_uniform_clips_use_every_start_equally_and_fit() -> None:
     rng = np.random.default_rng(0)
     starts = []
     for _ in range(4000):
-        numbers = uniform_clip(14, CLIP, rng)
+        numbers = two_clips(14, CLIP, rng)[0]
         assert np.diff(numbers).tolist() == [3, 3, 3]
         starts.append(numbers[0])
     counts = np.bincount(starts)
@@ -35,7 +41,7 @@ def test_uniform_clips_use_every_start_equally_and_fit() -> None:
 def test_clips_of_a_looped_video_start_anywhere() -> None:
     """Else both clips of a short video would be the same frames."""
     rng = np.random.default_rng(2)
-    starts = {uniform_clip(6, CLIP, rng)[0] for _ in range(200)}
+    starts = {two_clips(6, CLIP, rng)[0][0] for _ in range(200)}
     assert starts == set(range(6))
 
 

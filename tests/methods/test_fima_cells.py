@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kinevec.methods.fima.losses import cell_centres, cell_diagonal, positive_pairs
+from kinevec.methods.fima.cells import cell_centres, cell_diagonal, positive_pairs
 from reference import fima as reference
 
 

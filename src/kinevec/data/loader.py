@@ -84,13 +84,13 @@ class Samples(Dataset[Sample]):
         painted = parts if config.fima.motion == "difference" else []  # flow needs no frames of its own
         frames = self.source.read(index, [number for clip in (*whole, *painted) for number in clip]).frames
         clips = frames.reshape(-1, config.clip.frames, *frames.shape[1:])
+        height, width = frames.shape[1:3]
 
         views = [self._view(clip, rng, color_here=self.color_here) for clip in clips[:2]]
         groups = {"rgb": [Cut(v.frames, v.box, None if self.color_here else v.color) for v in views]}
         if "difference" in config.motions:
             groups["difference"] = [Cut(v.plain, v.box, draw_color(config.views, rng)) for v in views]
         if "flow" in config.motions:
-            height, width = frames.shape[1:3]
             every = 1 if config.terms.fima and config.fima.motion == "flow" else FLOW_EVERY
             groups["flow"] = [
                 self._flow(index, numbers[::every], view.geometry, height, width)
@@ -100,7 +100,6 @@ class Samples(Dataset[Sample]):
             local = [self._view(clip, rng, color_here=False) for clip in clips[2:]]
             groups["local"] = [Cut(v.plain, v.box, v.color) for v in local]
         elif parts:
-            height, width = frames.shape[1:3]
             groups["local"] = [
                 self._flow(index, part, self._geometry(height, width, rng), height, width) for part in parts
             ]

@@ -106,7 +106,7 @@ class Manifest:
     def motion(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Motion energy and change of motion, (F,) each; None where they were not measured.
 
-        See `kinevec.data.meter.MotionMeter`.
+        See `kinevec.data.prepare.meter.MotionMeter`.
         """
         scores = [self._table.column(name)[self._place(index)] for name in ("energy", "change")]
         if not all(score.is_valid for score in scores):

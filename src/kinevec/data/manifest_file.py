@@ -51,7 +51,7 @@ SCHEMA = pa.schema(
         pa.field("pts_steps", pa.list_(pa.int64())),
         pa.field("key_every", pa.int32(), False),
         pa.field("keys", pa.list_(pa.int64())),
-        # motion statistics of each frame; see kinevec.data.meter.MotionMeter
+        # motion statistics of each frame; see kinevec.data.prepare.meter.MotionMeter
         pa.field("energy", pa.list_(pa.float32())),
         pa.field("change", pa.list_(pa.float32())),
     ]

@@ -24,17 +24,6 @@ def clip_numbers(start: int, frames: int, clip: Clip) -> list[int]:
     return [(start + t * clip.stride) % frames for t in range(clip.frames)]
 
 
-def uniform_clip(frames: int, clip: Clip, rng: np.random.Generator) -> list[int]:
-    """Frame numbers (T,) of a clip whose start is uniform over all that fit; of a looped video, over all."""
-    return clip_numbers(int(rng.integers(_starts(frames, clip.span))), frames, clip)
-
-
-def two_clips(frames: int, clip: Clip, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-    """Frame numbers of two clips of one video, starts drawn independently (METHODS: MoCo baseline)."""
-    first, second = draw_starts(frames, clip.span, Sampling(), rng)
-    return clip_numbers(first, frames, clip), clip_numbers(second, frames, clip)
-
-
 def draw_starts(
     frames: int,
     length: int,

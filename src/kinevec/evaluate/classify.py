@@ -99,10 +99,10 @@ def _best_penalty(x: Tensor, y: Tensor, classes: int, fold: Tensor) -> float:
     """The penalty with most right held-out videos over all folds; of equals the strongest."""
     right = dict.fromkeys(PENALTIES, 0)
     for held in (fold == number for number in range(FOLDS)):
+        if held.all() or not held.any():  # nothing to fit, or nothing to judge
+            continue
         weights = None
         for penalty in PENALTIES:
-            if held.all() or not held.any():  # nothing to fit, or nothing to judge
-                break
             weights = fit(x[~held], y[~held], classes, penalty, start=weights)
             right[penalty] += int((_scores(weights, x[held]).argmax(1) == y[held]).sum())
     return max(PENALTIES, key=lambda penalty: (right[penalty], penalty))

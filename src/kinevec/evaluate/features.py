@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -16,11 +15,8 @@ from kinevec.data.records import Record
 from kinevec.data.sampling import even_clips
 from kinevec.data.source import Collection, Progress, Rejected
 from kinevec.errors import DataError, VideoError
-from kinevec.models.conv import channels_last
-from kinevec.models.guard import guard_bf16
-from kinevec.models.heads import pool
-from kinevec.runtime import Precision, autocast, pick_device, pick_precision
-from kinevec.views.pipeline import centre_view, finish_batch
+from kinevec.evaluate.encode import ClipEncoder
+from kinevec.views.pipeline import centre_view
 
 log = logging.getLogger(__name__)
 
@@ -84,28 +80,20 @@ def extract(
     Raises:
         DataError: not one video decodes.
     """
-    place = pick_device(device)
-    precision = pick_precision(config.train.precision, place)
-    for encoder in encoders.values():
-        channels_last(encoder.to(place).eval())
-    if precision == "bf16":
-        size = config.clip.size
-        example = torch.zeros(2, 3, config.clip.frames, size, size, device=place)
-        for encoder in encoders.values():
-            guard_bf16(encoder, example)
+    encode = {name: ClipEncoder(encoder, config, device) for name, encoder in encoders.items()}
     found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in encoders}
     kept: list[str] = []
     rejected = list(collection.rejected)
     for index, record in enumerate(collection.records):
         try:
-            batch = _clips_of(config, collection, index, clips)
+            batch = clips_of(config, collection.infos[index], clips)
         except VideoError as error:
             log.warning("left out %s: %s", record.name, error.reason)
             rejected.append(Rejected(record.name, error.reason))
         else:
             kept.append(record.name)
-            for name, encoder in encoders.items():
-                found[name].append(_encode(encoder, batch, config, place, precision))
+            for name, encoder in encode.items():
+                found[name].append(encoder(batch))
         if progress:
             progress(index + 1, len(collection))
     if not kept:
@@ -117,9 +105,12 @@ def extract(
     return {name: Features(np.stack(rows), part) for name, rows in found.items()}
 
 
-def _clips_of(config: Config, collection: Collection, index: int, clips: int) -> NDArray[np.uint8]:
-    """(M, T, S, S, 3): the clips of one video, decoded in one pass."""
-    info = collection.infos[index]
+def clips_of(config: Config, info: VideoInfo, clips: int) -> NDArray[np.uint8]:
+    """(M, T, S, S, 3): the clips of one video, even in time, decoded in one pass.
+
+    Raises:
+        VideoError: the file cannot be read any more.
+    """
     numbers: Sequence[Sequence[int]] = even_clips(info.frames, config.clip, clips)
     needed = sorted({number for clip in numbers for number in clip})
     frames = centre_view(
@@ -133,14 +124,3 @@ def _bounded(info: VideoInfo, config: Config) -> tuple[int, int] | None:
     """A size (height, width) to decode large frames to, so that a video fits into memory; None: as it is."""
     scale = LARGE * config.clip.size / min(info.height, info.width)
     return (math.ceil(info.height * scale), math.ceil(info.width * scale)) if scale < 1 else None
-
-
-@torch.no_grad()
-def _encode(
-    encoder: nn.Module, clips: NDArray[np.uint8], config: Config, device: torch.device, precision: Precision
-) -> NDArray[np.float32]:
-    batch = finish_batch(torch.from_numpy(clips).to(device), config.views)
-    with autocast(device, precision):
-        features = pool(encoder(batch).float())
-    result: NDArray[np.float32] = features.cpu().numpy()
-    return result

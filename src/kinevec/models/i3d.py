@@ -135,7 +135,3 @@ class I3D(Encoder):
         four = self.Mixed_4c(self.Mixed_4b(self.MaxPool3d_4a_3x3(three)))
         four = self.Mixed_4f(self.Mixed_4e(self.Mixed_4d(four)))
         return two, three, four, self.Mixed_5c(self.Mixed_5b(self.MaxPool3d_5a_2x2(four)))
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Frames (N, 3, T, H, W) → the last feature map (N, 1024, ⌈T/8⌉, ⌈H/32⌉, ⌈W/32⌉)."""
-        return self.stages(x)[-1]

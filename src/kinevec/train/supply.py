@@ -1,6 +1,5 @@
 """Where the clips of a run come from: frames, their optical flow, and how much their motion changes."""
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +17,6 @@ from kinevec.motion.cache import FlowCache, has_cache, open_cache
 from kinevec.motion.frames import ComputedFlow, Flows
 from kinevec.motion.store import FlowStore
 from kinevec.runtime import cores
-
-log = logging.getLogger(__name__)
 
 FRAMES = "frames.raw"  # decoded frames, while a run goes on
 FLOW = "flow.raw"  # their flow, likewise

@@ -56,6 +56,7 @@ class Trainer:
         self.config = config
         self.supply = supply
         self.videos = supply.videos
+        self.fingerprint = fingerprint(supply.videos)  # of a million names: once, not at every save
         self.folder = folder
         self.device = device
         self.batch = min(config.train.batch, len(supply.source))
@@ -139,7 +140,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
-            "videos": {"count": len(self.videos), "fingerprint": fingerprint(self.videos)},
+            "videos": {"count": len(self.videos), "fingerprint": self.fingerprint},
             "failures": dict(self.failures),
             "supply": self.supply.facts,
         }
@@ -153,7 +154,7 @@ class Trainer:
             CheckpointError: the run was made on other videos.
         """
         before, now = state["videos"]["count"], len(self.videos)
-        if (before, state["videos"]["fingerprint"]) != (now, fingerprint(self.videos)):
+        if (before, state["videos"]["fingerprint"]) != (now, self.fingerprint):
             there = f"now there are {now}" if now != before else "of which some have other names now"
             raise CheckpointError(
                 f"{self.folder}: was made on {before} videos, {there}; resume with the same data"
@@ -200,11 +201,8 @@ class Trainer:
         """What goes wrong in a loader process comes out in its own words."""
         try:
             yield
-        except (
-            ConfigError,
-            DataError,
-            UsageError,
-        ) as error:  # PyTorch wraps the message into the worker's traceback
+        except (ConfigError, DataError, UsageError) as error:
+            # PyTorch wraps the message into the worker's traceback.
             last = str(error).strip().splitlines()[-1]
             raise type(error)(last.partition(f"{type(error).__name__}: ")[2] or last) from error
         except (RuntimeError, OSError, EOFError) as error:  # OSError, EOFError: it died while handing over
@@ -224,7 +222,8 @@ class Trainer:
 
     def _guard(self) -> None:
         example = example_clips(self.config, min(4, self.batch), self.device)
-        changed = guard_bf16(self.model, example.rgb[0], lambda _: self.model(example))
+        with seeded(self.config.train.seed, self.device):  # dropout must not draw from the caller's generator
+            changed = guard_bf16(self.model, example.rgb[0], lambda _: self.model(example))
         for route in sorted(set(changed.values())):
             names = [name for name, other in changed.items() if other == route]
             log.info("bf16 is wrong on this machine for %s: computed %s instead", ", ".join(names), route)

@@ -10,9 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kinevec.methods.fima.cells import cell_centres, cell_diagonal, positive_pairs
-
-__all__ = ["cell_centres", "cell_diagonal", "frame_motion_loss", "pixel_motion_loss", "positive_pairs"]
+from kinevec.methods.fima.cells import positive_pairs
 
 
 def pixel_motion_loss(

@@ -85,9 +85,9 @@ class MotionBranch(nn.Module):
 
     def _fly(self, seen: Seen, *, rotated: bool, keys: bool) -> Flown:
         """The motion of the clips through the branch, each view in a pass of its own (batch norm)."""
-        motions = {
-            clip: self._motion(seen, clip, rotated=rotated) for pair in seen.directions for clip in pair
-        }
+        keys = keys and self.branch is not None
+        used = {clip for i, j in seen.directions for clip in ((i, j) if keys else (i,))}
+        motions = {clip: self._motion(seen, clip, rotated=rotated) for clip in used}
         if self.encoder is not None:
             return Flown({i: self.encoder(motions[i]) for i, _ in seen.directions}, {}, {})
         assert self.branch is not None

@@ -1,15 +1,12 @@
-"""What the command line does, as Python calls."""
+"""Making, preparing and opening videos."""
 
 import logging
-import tempfile
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
-from kinevec import config as configuration
 from kinevec.config import Config, Flow
 from kinevec.data import (
     Collection,
@@ -27,13 +24,9 @@ from kinevec.data.manifest_file import PARQUET
 from kinevec.data.official import read_official
 from kinevec.data.prepare import PrepareConfig, Summary
 from kinevec.data.prepare.flow import FlowSummary, build_cache
-from kinevec.errors import DataError, OutputError
-from kinevec.evaluate import evaluation
-from kinevec.evaluate.evaluation import Evaluation
+from kinevec.errors import DataError
 from kinevec.runtime import cores
-from kinevec.train import loop
-from kinevec.train.checkpoint import load_encoder
-from kinevec.train.meter import Status
+from kinevec.tasks.watcher import Silent, Watcher, counter
 
 log = logging.getLogger(__name__)
 
@@ -56,24 +49,6 @@ class Official:
         found = read_official(self.name, videos, self.lists, fold=self.fold, missing=missing)
         log.info("%s", found.description)
         return found.records + tuple(Record(videos / name, name) for name in dict.fromkeys(found.missing))
-
-
-class Watcher(Protocol):
-    """Is told how long work goes; the command line draws bars with it."""
-
-    def counted(self, what: str, done: int, total: int) -> None:
-        """`done` of `total` things are through the stage `what`."""
-
-    def trained(self, status: Status) -> None:
-        """Training has come so far."""
-
-
-class Silent:
-    """A watcher that does nothing."""
-
-    def counted(self, what: str, done: int, total: int) -> None: ...
-
-    def trained(self, status: Status) -> None: ...
 
 
 def synth(out: str | Path, config: SynthConfig | None = None, *, watcher: Watcher | None = None) -> Path:
@@ -122,71 +97,6 @@ def flow(
     processes = workers or (0 if wanted.method == "raft" else cores())
     progress = counter(watcher or Silent(), "computing flow")
     return build_cache(Path(data), wanted, workers=processes, progress=progress)
-
-
-def pretrain(
-    source: str | Path | Config,
-    data: str | Path,
-    out: str | Path,
-    *,
-    changes: Iterable[str] = (),
-    resume: bool = False,
-    watcher: Watcher | None = None,
-) -> Path:
-    """Trains an encoder on unlabelled videos.
-
-    Args:
-        source: a preset's name ("moco"), a TOML file, or a configuration.
-        data: folder of videos, CSV, or single file; see `kinevec.data.find_records`.
-        out: folder of the run.
-        changes: such as "train.epochs=3"; not with a finished configuration.
-        resume: go on from the checkpoint in `out`.
-
-    Returns:
-        The run's folder.
-    """
-    watcher = watcher or Silent()
-    config = source if isinstance(source, Config) else configuration.load(source, changes)
-    loop.check_request(config, Path(out), resume)
-    return loop.pretrain(
-        config,
-        open_training(data, config, watcher),
-        Path(out),
-        resume=resume,
-        on_status=watcher.trained,
-        on_decode=counter(watcher, "decoding"),
-        on_flow=counter(watcher, "computing flow"),
-    )
-
-
-def evaluate(
-    run: str | Path,
-    data: str | Path,
-    *,
-    out: str | Path | None = None,
-    clips: int = evaluation.CLIPS,
-    device: str = "auto",
-    watcher: Watcher | None = None,
-) -> Evaluation:
-    """Scores a run's encoder on labelled videos, beside the untrained encoder and chance.
-
-    Args:
-        run: the run's folder.
-        data: as for `pretrain`; where the data name no split, the same videos are held out as there.
-        out: JSON file to write; None: `eval.json` in the run's folder.
-        clips: clips a video.
-        device: where to compute.
-    """
-    watcher = watcher or Silent()
-    _, config, _ = load_encoder(Path(run))
-    target = Path(out) if out else Path(run) / "eval.json"
-    _check_writable(target)
-    collection = open_collection(data, config, watcher)
-    result = evaluation.evaluate(
-        Path(run), collection, clips=clips, device=device, progress=counter(watcher, "encoding")
-    )
-    result.write(target)
-    return result
 
 
 def open_training(data: str | Path, config: Config, watcher: Watcher | None = None) -> Videos:
@@ -249,18 +159,3 @@ def _drawn(count: int, most: int, seed: int) -> list[int]:
     if not most or count <= most:
         return list(range(count))
     return sorted(np.random.default_rng(seed).permutation(count)[:most].tolist())
-
-
-def _check_writable(target: Path) -> None:
-    """Refuses a place that cannot be written before the work is done, and leaves nothing there."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
-
-
-def counter(watcher: Watcher, what: str) -> Callable[[int, int], None]:
-    """A progress callback that tells the watcher about one stage."""
-    return lambda done, total: watcher.counted(what, done, total)

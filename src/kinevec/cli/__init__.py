@@ -1,0 +1,44 @@
+"""The command line: each command is a call of `kinevec.tasks`, spoken; the only room that prints."""
+
+import logging
+import shlex
+import signal
+import sys
+
+from kinevec.cli.app import app, console, say
+from kinevec.errors import Interrupted, KinevecError
+
+# Each adds its commands to the application; --help lists them in this order.
+# isort: off
+from kinevec.cli import videos  # noqa: F401
+from kinevec.cli import training  # noqa: F401
+from kinevec.cli import judging  # noqa: F401
+# isort: on
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Runs the command line; what goes wrong comes out as one line and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: files are tidied up
+    try:
+        app()
+    except Interrupted as stop:
+        console.print(str(stop), style="yellow", highlight=False, markup=False, soft_wrap=True)
+        if sys.argv[1:2] == ["pretrain"]:
+            again = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
+            say(f"Go on: {shlex.join(['kinevec', *again])}")
+        sys.exit(stop.exit_code)
+    except KinevecError as error:
+        _fail(error, str(error), error.exit_code)
+    except OSError as error:  # a disk that fills up, a share that goes away
+        _fail(error, str(error), 1)
+    except Exception as error:
+        _fail(error, f"{type(error).__name__}: {error} (not foreseen; --debug shows where)", 1)
+
+
+def _fail(error: Exception, words: str, code: int) -> None:
+    if logging.getLogger("kinevec").isEnabledFor(logging.DEBUG):
+        raise error
+    console.print(f"error: {words}", style="bold red", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(code)
