@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test check docs format clean
 
 help:
-	@echo "make demo                 environment, install, then the main job end to end (about 5 minutes on 2 cores)"
+	@echo "make demo                 environment, install, then the main job end to end (about 8 minutes on 2 cores)"
 	@echo "make demo VIDEOS=folder   the same on your own videos"
 	@echo "make test                 environment, install, all tests"
 	@echo "make check                ruff and mypy"
+	@echo "make docs                 the documentation as a site, in site/; a warning is an error"
 	@echo "make format               let ruff rewrite the code"
 	@echo "make clean                remove the environment, caches and demo/"
 
@@ -27,16 +28,19 @@ demo: $(VENV)/.installed
 	$(BIN)/kinevec demo $(if $(VIDEOS),--videos "$(VIDEOS)")
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 format: $(VENV)/.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo site build dist .pytest_cache .mypy_cache .ruff_cache

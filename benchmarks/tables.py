@@ -4,7 +4,7 @@
     python benchmarks/tables.py --check   exit 1 where one is out of date
 
 A table stands between `<!-- table: NAME ... -->` and `<!-- end -->`; NAME is a file of results/ without `.json`.
-Several results of `baseline.py` make one table.
+Several results of `baseline.py` make one table. `NAME as KIND` writes the table of another kind than the result's own.
 """
 
 import json
@@ -13,7 +13,9 @@ import sys
 from pathlib import Path
 
 from method_tables import flow_table, judged_table, step_table, terms_table
+from science_tables import calibration_table, science_table, search_table
 from speed_tables import loader_table, scale_table
+from step_tables import speed_table
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = re.compile(r"<!-- table: ([^>]+?) -->\n.*?<!-- end -->", re.DOTALL)
@@ -24,8 +26,12 @@ TABLES = {
     "loader_speed": loader_table,
     "manifest_scale": scale_table,
     "step": step_table,
+    "speed": speed_table,
     "flow": flow_table,
     "terms": terms_table,
+    "science": science_table,
+    "science search": search_table,
+    "science calibration": calibration_table,
 }
 
 
@@ -33,9 +39,10 @@ def filled(text: str) -> str:
     """The text with every table written anew."""
 
     def table(match: re.Match[str]) -> str:
-        names = match[1].split()
+        listed, _, view = match[1].partition(" as ")
+        names = listed.split()
         results = [json.loads((ROOT / "results" / f"{name}.json").read_text("utf-8")) for name in names]
-        kind = results[0].get("kind")
+        kind = view or results[0].get("kind")
         written = TABLES[kind](results[0]) if kind else judged_table(results)
         return f"<!-- table: {match[1]} -->\n{written}\n<!-- end -->"
 

@@ -279,7 +279,7 @@ def test_span_counts_first_and_last_frame() -> None:
         (
             {"xyzzy": 1},
             "unknown key 'xyzzy'; known: "
-            "clip, sampling, flow, data, views, model, terms, method, mscl, fima, train",
+            "clip, sampling, flow, data, views, model, terms, method, mscl, fima, train, log",
         ),
         ({"terms": {"pixl": 1}}, "unknown key 'terms.pixl'; did you mean 'pixel'?"),
         ({"clip": {"qqq": 1}}, "unknown key 'clip.qqq'; known: frames, stride, size"),

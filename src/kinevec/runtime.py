@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import platform
 import signal
@@ -106,12 +107,22 @@ def clean_processes(*preload: str) -> BaseContext:
 def quiet_worker(worker: int) -> None:
     """For `DataLoader(worker_init_fn=)`: one thread each, and Ctrl-C is left to the parent.
 
-    Ctrl-C reaches the whole process group; the parent ends its workers when it has saved its work.
+    Ctrl-C reaches the whole process group; the parent ends its workers when it has saved its work. A parent that is
+    killed cannot: the workers would wait for ever, and so keep the server alive that they take for their parent.
     """
     import cv2  # costs a command line that needs no workers 0.1 s
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    """Ends this process when another one has ended, however that happened."""
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
 
 
 @contextlib.contextmanager

@@ -14,10 +14,15 @@ from faults import numbered_video
 from kinevec.config import Clip, Config, Model, Train
 from kinevec.data.records import Record
 from kinevec.data.source import Collection, open_videos
-from kinevec.errors import DataError, InputError
+from kinevec.encoders import Loaded, load
+from kinevec.errors import ConfigError, DataError, InputError
 from kinevec.evaluate import evaluation
+from kinevec.evaluate.cache import FeatureCache
 from kinevec.evaluate.classify import linear_probe
 from kinevec.evaluate.features import Features
+from kinevec.evaluate.finetune import FinetuneConfig
+from kinevec.evaluate.outcomes import Outcomes, classified
+from kinevec.evaluate.protocols import PROTOCOLS, Settings
 from kinevec.models import build_encoder
 from kinevec.train.checkpoint import save_encoder, untrained_encoder
 from kinevec.train.seen import VIDEOS
@@ -100,6 +105,7 @@ def test_scores_are_those_of_the_features_and_go_to_json(
     assert content["run"] == {
         "folder": str(run),
         "encoder": "tiny",
+        "identity": load(run).identity,
         "terms": ["instance"],
         "step": 17,
         "seed": 3,
@@ -212,6 +218,106 @@ def test_test_videos_that_were_trained_on_are_counted_and_warned_of(
 def test_a_folder_that_is_no_run(collection: Collection, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is it the folder of a run"):
         evaluate(tmp_path, collection)
+
+
+def test_all_protocols_on_the_same_test_videos(collection: Collection, run: Path, tmp_path: Path) -> None:
+    tuning = FinetuneConfig(dropout=0, epochs=1, batch=4, workers=0, precision="fp32")
+    settings = Settings(
+        protocols=PROTOCOLS, clips=1, crops=3, k=3, shots=(1, 2), draws=2, seeds=(0, 4), finetune=tuning
+    )
+    told: list[tuple[int, int]] = []
+    cache = FeatureCache(tmp_path / "features")
+    result = evaluate(
+        load(run),
+        collection,
+        settings=settings,
+        cache=cache,
+        save=tmp_path / "classifier.safetensors",
+        on_finetune=lambda *at: told.append(at),
+    )
+    kinds = ("linear", "knn", "1-shot", "2-shot", "finetune")
+    names = [f"{kind} {part}" for kind in kinds for part in ("top-1", "top-5", "per class")]
+    assert list(result.scores["trained"]) == [*SCORES[:5], *names] == list(result.chance)
+    assert result.judged == "trained"
+    for encoder, found in result.outcomes.items():
+        assert found.videos == tuple(record.name for record in collection.records[8:])
+        assert found.labels == tuple("cabc")
+        assert set(found.spread) == {name for name in names if not name.startswith("knn")}
+        assert [len(found.predicted[kind]) for kind in ("linear", "knn", "finetune")] == [2, 1, 2]
+        for name, (low, high) in result.intervals[encoder].items():
+            assert 0 <= low <= result.scores[encoder][name] + 1e-9, name
+            assert result.scores[encoder][name] - 1e-9 <= high <= 100, name
+    assert result.features["trained"].clips.shape == (12, 3, CHANNELS)
+    assert told.count((14, 14)) == 4  # 8 decoded, 2 steps, 4 tested; two encoders, two seeds
+    assert len(list((tmp_path / "features").iterdir())) == 2
+    assert (tmp_path / "classifier.safetensors").is_file()
+    content = result.content
+    assert content["protocol"]["settings"]["crops"] == 3
+    assert content["protocol"]["found"]["trained"]["knn"] == {
+        "k": 3,
+        "temperature": 0.07,
+        "centred_by": "train",
+    }
+    seeds = content["protocol"]["found"]["trained"]["finetune"]["settings"]
+    assert (seeds["seed"], seeds["clips"], seeds["crops"], seeds["epochs"]) == (0, 1, 3, 1)
+    frozen = replace(settings, protocols=("retrieval",))
+    assert evaluation.score(result.features["trained"], frozen) == {
+        name: result.scores["trained"][name] for name in SCORES[:5]
+    }
+    assert list(evaluation.score(result.features["trained"])) == SCORES
+
+
+def test_the_classifier_of_the_encoder_that_was_asked_for_and_of_the_first_seed_is_saved(
+    collection: Collection, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, Path | None]] = []
+
+    def noted(
+        loaded: Loaded,
+        train: Collection,
+        test: Collection,
+        config: FinetuneConfig,
+        *more: object,
+        save: Path | None,
+    ) -> Outcomes:
+        assert {record.split for record in train.records} == {"train"}
+        asked.append((config.seed, save))
+        labels = [record.label or "" for record in test.records]
+        return classified("finetune", np.zeros((4, 3)), ["a", "b", "c"], list(test.names()), labels)
+
+    monkeypatch.setattr(evaluation, "finetune", noted)
+    settings = Settings(protocols=("finetune",), clips=1, seeds=(5, 2))
+    evaluate(run, collection, settings=settings, save=tmp_path / "x")
+    assert asked == [(5, tmp_path / "x"), (2, None), (5, None), (2, None)]
+
+
+def test_an_untrained_encoder_by_name_is_judged_as_such(collection: Collection) -> None:
+    config = replace(load("untrained:tiny").config, clip=CONFIG.clip, train=CONFIG.train)
+    result = evaluate(replace(load("untrained:tiny"), config=config), collection, clips=1)
+    assert list(result.scores) == ["untrained"]
+    assert result.judged == "untrained"
+    assert result.facts["run"]["folder"] == "untrained:tiny"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"protocols": ("retrieval", "lineer")}, "unknown protocol 'lineer'; known: retrieval, linear, knn"),
+        ({"protocols": ()}, "no protocol was named"),
+        ({"clips": 0}, "clips is 0"),
+        ({"crops": 5}, "crops is 5"),
+        ({"k": 0}, "k is 0"),
+        ({"temperature": 0.0}, "temperature is 0.0"),
+        ({"shots": (1, 0)}, r"shots is \(1, 0\)"),
+        ({"shots": ()}, r"shots is \(\)"),
+        ({"draws": 0}, "draws is 0"),
+        ({"seeds": ()}, r"seeds is \(\)"),
+        ({"seeds": (1, 1)}, "each must be another"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Settings(**change)  # type: ignore[arg-type]
 
 
 def labelled(train: str, test: str) -> Features:

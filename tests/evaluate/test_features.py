@@ -19,9 +19,10 @@ from kinevec.data.sampling import even_clips
 from kinevec.data.source import Collection, Rejected, open_videos
 from kinevec.errors import DataError
 from kinevec.evaluate import features as module
-from kinevec.evaluate.features import LARGE, Features
+from kinevec.evaluate.features import Features
 from kinevec.models import build_encoder
 from kinevec.models.conv import Conv3d
+from kinevec.views import geometry
 
 extract = partial(module.extract, device="cpu")
 
@@ -98,7 +99,7 @@ def test_the_central_square_is_seen(tmp_path: Path) -> None:
 def test_large_frames_are_scaled_down_while_decoding(
     size: tuple[int, int], decoded: tuple[int, int] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert LARGE * SIZE == 160
+    assert geometry.LARGE * SIZE == 160
     asked: list[tuple[int, int] | None] = []
 
     def recorded(path: Path, numbers: list[int], *, info: VideoInfo, size: tuple[int, int] | None) -> Frames:
@@ -106,7 +107,7 @@ def test_large_frames_are_scaled_down_while_decoding(
         return read_clip(path, numbers, info=info, size=size)
 
     collection = videos(tmp_path, {"a": 9}, size)
-    monkeypatch.setattr(module, "LARGE", 99)
+    monkeypatch.setattr(geometry, "LARGE", 99)
     exact = extract({"seeing": Seeing()}, CONFIG, collection, clips=1)["seeing"].clips
     monkeypatch.undo()
     monkeypatch.setattr(module, "read_clip", recorded)
@@ -242,3 +243,23 @@ def test_video_features_are_means_over_clips_and_parts_keep_them_with_their_reco
     assert test.labels == ["b", "a"]
     assert len(features.split("val").collection) == 0
     np.testing.assert_array_equal(features.only(lambda record: record.name == "y").clips, features.clips[1:2])
+
+
+def test_three_crops_follow_each_clip(tmp_path: Path) -> None:
+    """Every view shows the frames of its clip; the middle one is the central square."""
+    wide = videos(tmp_path, {"a": 30}, size=(160, 80))
+    one, three = (module.clips_of(CONFIG, wide.infos[0], 2, crops) for crops in (1, 3))
+    assert three.shape == (6, 3, SIZE, SIZE, 3)
+    np.testing.assert_array_equal(three[[1, 4]], one)
+    for clip, (first, last) in enumerate([(0, 8), (21, 29)]):
+        source = read_clip(wide.infos[0].path, [first, last]).frames
+        for crop, x in enumerate((0, 40, 80)):
+            square = source[:, :, x : x + 80].reshape(2, SIZE, 2, SIZE, 2, 3).mean((2, 4))
+            seen = three[3 * clip + crop][[0, 2]].astype(float)
+            assert (
+                np.abs(seen - square).mean() < 20
+            )  # resized in another way; another part differs by far more
+            others = [abs(seen - source[:, ::2, y : y + 80 : 2]).mean() for y in (0, 40, 80) if y != x]
+            assert np.abs(seen - square).mean() < 0.5 * min(others)
+    found = extract({"seeing": Seeing()}, CONFIG, wide, clips=2, crops=3)["seeing"]
+    assert found.clips.shape[:2] == (1, 6)

@@ -153,7 +153,7 @@ def test_both_directions_send_gradient() -> None:
 
 def step_of(model: Method, keys: Tensor) -> Losses:
     """A step that computed nothing but has keys to remember."""
-    return Losses({}, {}, [(model.rgb.queue, keys)], torch.zeros(1, 2))
+    return Losses({}, {}, [(model.rgb.queue, keys)], torch.zeros(1, 2), torch.zeros(1, 2))
 
 
 def test_advance_moves_the_key_side_and_remembers_the_keys() -> None:
@@ -179,7 +179,7 @@ def test_advance_moves_every_branch() -> None:
     model = build(configured(Terms(flow=1)))
     assert len(branches(model)) == 2
     before = [branch.key_projector.hidden.weight.clone() for branch in branches(model)]
-    model.advance(Losses({}, {}, [], torch.zeros(1, 2)), step=0, total=1)
+    model.advance(Losses({}, {}, [], torch.zeros(1, 2), torch.zeros(1, 2)), step=0, total=1)
     for branch, old in zip(branches(model), before, strict=True):
         expected = reference.moved(
             old.double().numpy(), branch.projector.hidden.weight.detach().double().numpy(), 0.9
@@ -230,7 +230,10 @@ def test_damped_keys_count_less_with_every_step() -> None:
 
 def test_total_is_the_weighted_sum_of_the_terms() -> None:
     terms = {"a": torch.tensor(1.5), "b": torch.tensor(-0.25), "c": torch.tensor(2.0)}
-    assert float(Losses(terms, {"a": 2.0, "b": 4.0, "c": 0.5}, [], torch.zeros(1, 2)).total) == 3.0
+    assert (
+        float(Losses(terms, {"a": 2.0, "b": 4.0, "c": 0.5}, [], torch.zeros(1, 2), torch.zeros(1, 2)).total)
+        == 3.0
+    )
 
 
 def test_the_weight_of_the_instance_term_scales_it() -> None:

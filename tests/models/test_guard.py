@@ -73,6 +73,18 @@ def test_guard_gives_wrong_layers_a_route_that_is_right(fault: Fault) -> None:
     assert [layer.route for layer in model if isinstance(layer, Conv3d)] == ["plain", "padded", "fp32"]
 
 
+def test_guard_takes_the_flat_route_where_it_is_the_shorter_one() -> None:
+    """On two steps a kernel three deep; on four, explicit padding multiplies by fewer zeros."""
+    routes = [("plain",), ("plain", "flat"), ("plain", "flat", "padded")]
+    assert guard_bf16(small_model(*routes), noise(2, 3, 2, 8, 8)) == {
+        "0": "flat",
+        "3": "padded",
+        "6": "fp32",
+    }
+    assert guard_bf16(small_model(("plain",)), noise(2, 3, 3, 8, 8)) == {"0": "flat"}
+    assert guard_bf16(small_model(("plain",)), noise(2, 3, 4, 8, 8)) == {"0": "padded"}
+
+
 class SideBySide(nn.ModuleList):
     """All layers but the last on the whole input, the last on a shorter one."""
 

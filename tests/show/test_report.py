@@ -16,7 +16,7 @@ import pytest
 from faults import zero_byte
 from kinevec.errors import OutputError
 from kinevec.show import report as module
-from kinevec.show.report import Curve, Neighbour, Report, Row, write_report
+from kinevec.show.report import Curve, Neighbour, Report, Row, Section, write_report
 from kinevec.show.thumbnails import thumbnail
 from numbered import numbered_video
 
@@ -165,8 +165,8 @@ def test_the_page_can_be_read_by_machines_and_keyboards(report: Report, tmp_path
         assert section.attributes["aria-labelledby"] in identities
     assert [element.text for element in root.all("h2")] == [
         "Scores",
-        "Training",
         "Nearest neighbours",
+        "Training",
         "How this was made",
     ]
     pictures = root.all("svg") + root.all(class_="moving") + root.all(class_="missing")
@@ -192,8 +192,10 @@ def test_text_from_outside_stays_text(report: Report, tmp_path: Path) -> None:
         curves=(Curve(ATTACK, ATTACK, [0, 1], {ATTACK: [1, 2]}, ATTACK, ATTACK),),
         rows=(replace(report.rows[0], name=ATTACK, label=ATTACK, neighbours={ATTACK: (near,)}),),
         facts={ATTACK: ATTACK},
+        intervals={ATTACK: {ATTACK: (0.5, 1.5)}},
+        sections=(Section("more", ATTACK, "<p>HTML of ours</p>"),),
     )
-    assert len(fields(Report)) == 7  # all of them are tried above
+    assert len(fields(Report)) == 9  # all of them are tried above
     root = written(hostile, tmp_path)
     assert len(root.all("script")) == 2
     assert not root.all("img")
@@ -219,6 +221,25 @@ def test_text_from_outside_stays_text(report: Report, tmp_path: Path) -> None:
     for name in ("title", "aria-label"):
         assert any(ATTACK in element.attributes.get(name, "") for element in root.all()), name
     assert [tile.attributes["class"] for tile in root.all("figure", class_="tile")] == ["tile ", "tile right"]
+
+
+def test_a_further_section_stands_after_the_scores_with_its_own_style(report: Report, tmp_path: Path) -> None:
+    section = Section("more", "And more", '<p class="odd">Odd</p>', ".odd { color: red }")
+    root = written(replace(report, sections=(section,)), tmp_path)
+    assert [element.text for element in root.all("h2")][:2] == ["Scores", "And more"]
+    assert root.all("p", class_="odd")[0].text == "Odd"
+    assert ".odd { color: red }" in root.all("style")[0].text
+
+
+def test_an_interval_is_a_line_on_the_bar_and_small_numbers_beside_the_score(
+    report: Report, tmp_path: Path
+) -> None:
+    root = written(replace(report, intervals={"moco": {"R@1": (31.26, 49.04)}}), tmp_path)
+    (whisker,) = root.all("i", class_="whisker")
+    assert whisker.attributes["style"] == "left:31.26%;width:17.78%"
+    assert any(element.text == "31–49" for element in root.all("small"))
+    assert any("95 of 100" in element.text for element in root.all("dd"))
+    assert not written(report, tmp_path).all("i", class_="whisker")
 
 
 def test_names_that_are_no_text_do_not_stop_the_page(report: Report, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -21,6 +21,7 @@ import faults
 from faults import numbered_video
 from kinevec.config import Clip, Config, Data, Method, Model, Train, Views, load, to_toml
 from kinevec.data import Collection, find_records, open_videos
+from kinevec.data.loader import EpochSampler
 from kinevec.data.manifest import Manifest, read_manifest
 from kinevec.data.prepare import PrepareConfig, prepare
 from kinevec.errors import CheckpointError, DataError, Interrupted, OutputError, TrainingError
@@ -28,7 +29,9 @@ from kinevec.methods.method import Losses
 from kinevec.methods.method import Method as Learner
 from kinevec.models.conv import Route
 from kinevec.models.guard import guard_bf16
+from kinevec.models.heads import Projector
 from kinevec.train.checkpoint import CHECKPOINT, load_encoder
+from kinevec.train.finite import FAULTS
 from kinevec.train.log import read_log
 from kinevec.train.loop import pretrain
 from kinevec.train.meter import Status
@@ -60,6 +63,27 @@ def losses(run: Path) -> list[tuple[int, float]]:
     return [(entry["step"], entry["loss"]) for entry in read_log(run)]
 
 
+def computed(run: Path) -> list[dict[str, float]]:
+    """All of the log but what the clock says."""
+    return [{k: v for k, v in e.items() if k not in ("clips_per_second", "waiting")} for e in read_log(run)]
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """What checkpoints hold, to the bit."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    else:
+        assert one == other
+
+
 def test_a_run_holds_all_that_says_how_it_was_made(collection: Collection, tmp_path: Path) -> None:
     statuses: list[Status] = []
     run = pretrain(CONFIG, collection, tmp_path / "run", on_status=statuses.append)
@@ -72,8 +96,19 @@ def test_a_run_holds_all_that_says_how_it_was_made(collection: Collection, tmp_p
     assert [step for step, _ in losses(run)] == [2, 4, 6]  # an entry at the end of every epoch
     assert [(s.epoch, s.step, s.total) for s in statuses] == [(1, 2, 6), (2, 4, 6), (3, 6, 6)]
     assert statuses[-1].seconds_left == 0
+    assert set(statuses[-1].health) == {"spread", "rank", "alignment", "uniformity", "stale"}
+    logged = read_log(run)[-1]
+    assert set(logged) == {
+        "step",
+        "lr",
+        "clips_per_second",
+        "waiting",
+        *statuses[-1].values,
+        *statuses[-1].health,
+    }
+    assert logged["loss"] == logged["instance"] == statuses[-1].values["loss"]
     assert list((run / "tensorboard").iterdir())
-    assert (facts["precision"], facts["batch"], facts["store"]) == ("fp32", 4, "frames")
+    assert [facts[key] for key in ("precision", "batch", "store", "steps")] == ["fp32", 4, "frames", 6]
     assert json.loads((run / "videos.json").read_text()) == [str(r.path) for r in collection.records]
     assert not (run / "frames.raw").exists()
     encoder, config, step = load_encoder(run)
@@ -162,8 +197,14 @@ def test_resuming_gives_the_losses_of_a_run_never_stopped(
         assert torch.equal(value, states[1]["model"][name]), name
     for one, two in zip(*(state["optimizer"]["state"].values() for state in states), strict=True):
         assert all(torch.equal(torch.as_tensor(one[key]), torch.as_tensor(two[key])) for key in one)
-    if stop_at % 2 == 0:  # log entries average over the steps since the last one
-        assert losses(tmp_path / "run") == losses(whole)
+    assert computed(tmp_path / "run") == computed(whole)
+    for state in states:
+        state["watch"]["alarms"].pop("loader slow", None)  # the clock says that
+    assert_same(*(state["watch"] for state in states))
+
+
+def wider(channels: int, hidden: int, dim: int, *, centred: bool) -> Projector:
+    return Projector(channels, hidden + 1, dim, centred=centred)
 
 
 def test_resume_is_refused_where_it_cannot_be_right(collection: Collection, tmp_path: Path) -> None:
@@ -175,6 +216,12 @@ def test_resume_is_refused_where_it_cannot_be_right(collection: Collection, tmp_
     other = replace(CONFIG, train=replace(CONFIG.train, lr=5.0))
     with pytest.raises(CheckpointError, match=r"train.lr: 0.001 → 5.0"):
         pretrain(other, collection, run, resume=True)
+    with pytest.MonkeyPatch.context() as patch:  # the same name, another network
+        patch.setattr("kinevec.methods.branch.Projector", wider)
+        with pytest.raises(
+            CheckpointError, match=r"another architecture: rgb\.projector\.\S+ has shape \(16, \d+\) in"
+        ):
+            pretrain(CONFIG, collection, run, resume=True)
     with pytest.raises(CheckpointError, match="made on 9 videos, now there are 8; resume with the same data"):
         pretrain(CONFIG, collection.only(lambda record: record.name != "3.mp4"), run, resume=True)
     assert load(run / "config.toml") == CONFIG  # a refused resume changes nothing
@@ -245,9 +292,19 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     monkeypatch.setattr(Learner, "advance", poison)
     with pytest.raises(
         TrainingError,
-        match=r"instance, loss, gradient is not finite by step 4 of 6; the last checkpoint is whole",
+        match=r"^instance, loss, gradient not finite at step 4 of 6 \(batch of (\d\.mp4(, )?){4}\); the last checkpoint "
+        r"is whole\. Lower train\.lr",
     ):
         pretrain(CONFIG, collection, tmp_path / "run")
+    named = json.loads((tmp_path / "run" / FAULTS).read_text())
+    sampler = EpochSampler(9, 4, CONFIG.train.seed)
+    sampler.epoch = 1
+    places = [place for _, place in list(sampler)[1]]  # of the second batch of the second epoch
+    assert named == {
+        "step": 4,
+        "figures": ["instance", "loss", "gradient"],
+        "videos": [collection.records[place].name for place in places],
+    }
     state = torch.load(tmp_path / "run" / CHECKPOINT, weights_only=True)
     assert state["step"] == 2
     assert all(torch.isfinite(value).all() for value in state["model"].values())
@@ -263,7 +320,7 @@ def test_a_gradient_that_is_not_finite_is_never_saved(
         return norm(parameters, most) * float("inf")  # type: ignore[arg-type]
 
     monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", broken)
-    with pytest.raises(TrainingError, match="gradient is not finite by step 2 of 6; nothing was saved yet"):
+    with pytest.raises(TrainingError, match=r"^gradient not finite at step 1 of 6 .*; nothing was saved yet"):
         pretrain(CONFIG, collection, tmp_path / "run")
     assert not (tmp_path / "run" / CHECKPOINT).exists()
 

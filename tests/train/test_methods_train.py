@@ -216,7 +216,9 @@ def test_broken_weights_are_not_saved_when_a_loader_process_dies(
     config = replace(
         SYMMETRIC, terms=Terms(pixel=1), data=Data(workers=1), train=replace(FIMA.train, epochs=20)
     )
-    words = r"a weight of the model is not finite by step \d+ of 40; the last checkpoint is whole"
+    # Whether the dead process had handed over one more batch is a matter of chance.
+    found = r"(pixel, loss, gradient not finite at step 4|1 weights of the model \(.*\) not finite at step 3)"
+    words = found + r" of 40 \(batch of .*\); the last checkpoint is whole"
     died = r"a loader process died at step \d+ of 40"
     with watched(after), pytest.raises(TrainingError, match=words if poisoned else died):
         pretrain(config, collection, tmp_path / "run")

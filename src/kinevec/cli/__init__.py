@@ -13,6 +13,12 @@ from kinevec.errors import Interrupted, KinevecError
 from kinevec.cli import videos  # noqa: F401
 from kinevec.cli import training  # noqa: F401
 from kinevec.cli import judging  # noqa: F401
+from kinevec.cli import auditing  # noqa: F401
+from kinevec.cli import showing  # noqa: F401
+from kinevec.cli import exchange  # noqa: F401
+from kinevec.cli import comparing  # noqa: F401
+from kinevec.cli import searching  # noqa: F401
+from kinevec.cli import serving  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]
@@ -25,7 +31,9 @@ def main() -> None:
         app()
     except Interrupted as stop:
         console.print(str(stop), style="yellow", highlight=False, markup=False, soft_wrap=True)
-        if sys.argv[1:2] == ["pretrain"]:
+        from kinevec.ranks import follows  # what can be interrupted has loaded PyTorch already
+
+        if sys.argv[1:2] == ["pretrain"] and not follows():
             again = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
             say(f"Go on: {shlex.join(['kinevec', *again])}")
         sys.exit(stop.exit_code)

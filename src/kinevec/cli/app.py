@@ -5,6 +5,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,10 +66,14 @@ class Bars:
 
     def trained(self, status: "Status") -> None:
         values = " ".join(f"{name} {value:.3g}" for name, value in status.values.items())
-        left = time.strftime("%H:%M:%S", time.gmtime(status.seconds_left))
+        values += "".join(
+            f" {name} {status.health[name]:.2g}" for name in ("spread", "rank") if name in status.health
+        )
+        ailing = "".join(f"{name.upper()}, " for name in status.ailing)  # what it means was said above
+        left = timedelta(seconds=round(status.seconds_left))
         note = (
             f"epoch {status.epoch}, {status.clips_per_second:.0f} clips/s, waiting {status.waiting:.0%}, "
-            f"{values}, {left} left"
+            f"{values}, {ailing}{left} left"
         )
         self._show("training", status.step, status.total, note)
 

@@ -5,28 +5,146 @@ from typing import Annotated
 
 import typer
 
-from kinevec.cli.app import DataOption, app, progress_bars, say
-from kinevec.cli.scores import print_scores
+from kinevec.cli.app import app, progress_bars, say
+from kinevec.cli.on_ray import AddressOption, GpusOption, RayOption, WorkersOption, chosen_cluster
+from kinevec.cli.scores import print_difference, print_per_class, print_scores
+from kinevec.errors import InputError
+
+ALL = "retrieval, linear, knn, few-shot, finetune"
 
 
 @app.command("eval")
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    data: DataOption,
-    json_file: Annotated[
-        Path | None, typer.Option("--out", "-o", help="JSON file to write; default: eval.json in the run.")
+    encoders: Annotated[
+        list[str],
+        typer.Argument(
+            help="Folder of a run, or untrained:NAME. Several runs: seeds of one configuration, judged as their "
+            "mean. Or the JSON of an earlier evaluation, to be compared with --against."
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled videos: a folder with one subfolder per class, or a CSV: path,label[,group][,split]."
+        ),
     ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="JSON file to write; default: eval.json in the run, or beside runs."
+        ),
+    ] = None,
+    protocols: Annotated[str, typer.Option(help=f"Separated by commas, of: {ALL}.")] = "retrieval,linear,knn",
     clips: Annotated[int, typer.Option(min=1, help="Clips per video, even in time.")] = 10,
+    crops: Annotated[
+        int, typer.Option(help="Views of each clip: 1, the centre, or 3 along the longer side.")
+    ] = 1,
+    neighbours: Annotated[int, typer.Option("--k", min=1, help="Neighbours that vote in knn.")] = 20,
+    temperature: Annotated[float, typer.Option(help="Of the votes in knn.")] = 0.07,
+    shots: Annotated[str, typer.Option(help="few-shot: labelled videos per class, as in 1,5.")] = "1,5",
+    draws: Annotated[
+        int, typer.Option(min=1, help="few-shot: choices of the labelled videos, per seed.")
+    ] = 10,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Seeds of linear, few-shot and finetune: 0, 1, … so many.")
+    ] = 1,
+    tuning: Annotated[
+        str,
+        typer.Option(
+            "--finetune",
+            help="Schedule: ucf101 or hmdb51 (as published: 150 epochs of SGD), or small (40 epochs of AdamW, for CPUs).",
+        ),
+    ] = "ucf101",
+    changes: Annotated[
+        list[str],
+        typer.Option(
+            "--finetune-set", help="Change one of its values, as in epochs=20, freeze=true. Repeatable."
+        ),
+    ] = [],  # noqa: B006 (typer copies it)
+    save: Annotated[
+        Path | None, typer.Option(help="File (.safetensors) for the fine-tuned classifier of the first seed.")
+    ] = None,
+    untrained: Annotated[
+        bool, typer.Option(help="Judge the untrained encoder too; fine-tuning it is training from scratch.")
+    ] = True,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="JSON of another evaluation: show the differences and how sure they are."),
+    ] = None,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Print a table of the classes.")] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Draw confusion matrices beside the JSON (PNG).")
+    ] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder to keep features in; default: features/ in the run.")
+    ] = None,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep-features/--no-keep-features", help="Keep features for the next evaluation."),
+    ] = True,
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1.")] = "auto",
+    ray: RayOption = False,
+    ray_address: AddressOption = None,
+    workers: WorkersOption = 0,
+    ray_gpus: GpusOption = 0.0,
 ) -> None:
-    """Score a run by retrieval and linear probe, beside the untrained encoder and chance.
+    """Score an encoder on labelled videos, beside the untrained encoder and chance.
 
-    Reads labelled videos with a train and a test split (a quarter is held out where the data name no split).
-    Cost: decodes every video once; some 30 videos a second on 2 CPU cores with the tiny encoder.
+    Reads videos with a train and a test split (a quarter is held out where the data name no split). Writes the
+    scores with intervals, and what was found of every test video, as JSON; features are kept, at most 2 GB.
+    Cost: decodes every video once; some 30 videos a second on 2 CPU cores with the tiny encoder. Fine-tuning
+    trains for so many epochs, twice with the untrained encoder: ucf101 is meant for a GPU.
     """
-    from kinevec import tasks
+    from kinevec import config, tasks
+    from kinevec.evaluate.finetune_config import finetune_config
+    from kinevec.evaluate.protocols import Settings
+    from kinevec.tasks import judging
 
+    if len(encoders) == 1 and encoders[0].endswith(".json"):
+        if against is None:
+            raise InputError(f"{encoders[0]} is an evaluation; name another one with --against")
+        print_difference(judging.compare(encoders[0], against).content)
+        return
+    if data is None:
+        raise InputError("name labelled videos with --data")
+    settings = Settings(
+        protocols=tuple(word.strip() for word in protocols.split(",") if word.strip()),
+        clips=clips,
+        crops=crops,
+        k=neighbours,
+        temperature=temperature,
+        shots=_numbers(shots),
+        draws=draws,
+        seeds=tuple(range(seeds)),
+        finetune=finetune_config(tuning, changes),
+    )
+    cluster = chosen_cluster(ray, ray_address, workers, ray_gpus)
+    config.check(bool(cluster) or not (workers or ray_gpus), "--workers and --ray-gpus belong to --ray")
     with progress_bars() as bars:
-        result = tasks.evaluate(run, data, out=json_file, clips=clips, device=device, watcher=bars)
+        result = tasks.evaluate(
+            encoders,
+            data,
+            out=json_file,
+            settings=settings,
+            untrained=untrained,
+            device=device,
+            cluster=cluster,
+            cache=(cache or "auto") if keep else None,
+            save=save,
+            figures=figures,
+            against=against,
+            watcher=bars,
+        )
     print_scores(result)
-    say(f"Written to {json_file or run / 'eval.json'}")
+    if per_class:
+        print_per_class(result)
+    if against is not None:
+        print_difference(result.facts["against"])
+    say(f"Written to {json_file or judging.default_target(encoders)}")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--shots is '{text}'; write numbers separated by commas, as in 1,5") from error

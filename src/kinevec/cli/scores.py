@@ -1,6 +1,7 @@
 """How scores look on the console."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -8,6 +9,8 @@ from kinevec.cli.app import out, say
 
 if TYPE_CHECKING:
     from kinevec.evaluate.evaluation import Evaluation
+
+ROOMY = 2  # encoders; beside more of them, intervals stand below the scores
 
 
 def print_scores(result: "Evaluation") -> None:
@@ -18,12 +21,72 @@ def print_scores(result: "Evaluation") -> None:
         return
     data = result.facts["data"]
     table = Table(
-        title=f"{data['test']} test videos, {data['train']} train videos, {data['classes']} classes (%)"
+        title=f"{data['test']} test videos, {data['train']} train videos, {data['classes']} classes (%)",
+        caption=r"\[low, high]: 95 % of resamplings of the test videos"
+        + ("; ±: standard deviation over repetitions" if _repeated(result) else ""),
     )
-    encoders = {**result.scores, "chance": result.chance}
-    table.add_column("")
-    for encoder in encoders:
-        table.add_column(encoder, justify="right")
+    intervals = result.intervals
+    gap = " " if len(result.scores) <= ROOMY else "\n"
+    table.add_column("", no_wrap=True)
+    for encoder in (*result.scores, "chance"):
+        table.add_column(encoder, justify="right", no_wrap=True)
     for score in result.telling:
-        table.add_row(score, *(f"{scores[score]:.1f}" for scores in encoders.values()))
+        cells = []
+        for encoder, scores in result.scores.items():
+            spread = result.outcomes[encoder].spread.get(score) if encoder in result.outcomes else None
+            low, high = intervals.get(encoder, {}).get(score, (None, None))
+            cells.append(
+                f"{scores[score]:.1f}"
+                + (f" ± {spread:.1f}" if spread is not None else "")
+                + (rf"{gap}\[{low:.1f}, {high:.1f}]" if low is not None else "")
+            )
+        table.add_row(score, *cells, f"{result.chance[score]:.1f}")
     out.print(table)
+
+
+def print_per_class(result: "Evaluation") -> None:
+    """A table of the classes, of the encoder that was asked for."""
+    from kinevec.evaluate.result import per_class
+
+    rows = per_class(result.outcomes[result.judged])
+    table = Table(title=f"classes, {result.judged} encoder (%)")
+    names = list(next(iter(rows.values())))
+    table.add_column("", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right")
+    for label, row in rows.items():
+        table.add_row(_plain(label), f"{row['videos']}", *(f"{row[name]:.1f}" for name in names[1:]))
+    out.print(table)
+
+
+def print_difference(against: Mapping[str, Any]) -> None:
+    """A table of `Comparison.content`."""
+    table = Table(
+        title="difference in percentage points",
+        caption=r"\[low, high]: 95 % of resamplings of the test videos; p: signs flipped at random",
+    )
+    table.add_column("")
+    for name in ("first", "second", "difference", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, row in against["differences"].items():
+        table.add_row(
+            name,
+            f"{row['first']:.1f}",
+            f"{row['second']:.1f}",
+            rf"{row['points']:+.1f} \[{row['low']:+.1f}, {row['high']:+.1f}]",
+            f"{row['p']:.4f}",
+        )
+    out.print(table)
+    say(f"first: {against['first']}")
+    say(f"second: {against['second']}")
+    for note in against["notes"]:
+        say(f"Note: {note}")
+
+
+def _repeated(result: "Evaluation") -> bool:
+    return any(found.spread for found in result.outcomes.values())
+
+
+def _plain(text: str) -> str:
+    """Text in which the console sees no markup."""
+    return text.replace("[", r"\[")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from kinevec.cli.app import app, command, progress_bars, say
+from kinevec.cli.on_ray import AddressOption, RayOption, chosen_cluster
 
 
 @app.command()
@@ -37,6 +38,8 @@ def prepare(
         typer.Option("--allow-missing", help="With --official: go on without videos that are not there."),
     ] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
+    ray: RayOption = False,
+    ray_address: AddressOption = None,
 ) -> None:
     """Check, transcode, measure and list videos once, so that training reads them fast.
 
@@ -61,8 +64,11 @@ def prepare(
         bool(chosen) or (lists, fold, allow_missing) == (None, 1, False),
         "--lists, --fold and --allow-missing belong to --official NAME, which is not given",
     )
+    cluster = chosen_cluster(ray, ray_address, workers)
     with progress_bars() as bars:
-        summary = tasks.prepare(videos, folder, wanted, official=chosen, workers=workers, watcher=bars)
+        summary = tasks.prepare(
+            videos, folder, wanted, official=chosen, workers=workers, cluster=cluster, watcher=bars
+        )
     for line in summary.lines():
         say(line)
 

@@ -1,7 +1,7 @@
 """A linear classifier on frozen features (METHODS §3, linear probe)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ class Probe:
         top1, top5, per_class: accuracy over test videos in percent; the last is the mean over classes.
         penalty: the L2 weight that was chosen by cross-validation within train.
         predicted: (V,) predicted label of every test video.
+        hits: (V, 2) whether the right label is the first, and among the first five.
     """
 
     top1: float
@@ -33,6 +34,7 @@ class Probe:
     per_class: float
     penalty: float
     predicted: list[str]
+    hits: NDArray[np.bool_] = field(compare=False, repr=False)
 
 
 def linear_probe(
@@ -71,6 +73,7 @@ def linear_probe(
         per_class=100 * float(np.mean(per_class)),
         penalty=penalty,
         predicted=[classes[i] for i in ranked[:, 0]],
+        hits=np.stack([hit[:, 0], hit.any(1)], 1),
     )
 
 

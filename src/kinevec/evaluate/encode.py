@@ -1,5 +1,7 @@
 """A frozen encoder as a function: uint8 clips in, feature vectors out."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,9 +12,16 @@ from kinevec.models.conv import channels_last
 from kinevec.models.guard import guard_bf16
 from kinevec.models.heads import pool
 from kinevec.runtime import autocast, pick_device, pick_precision
-from kinevec.views.pipeline import finish_batch
+from kinevec.views.pipeline import finish_batch, finish_difference
 
 AT_ONCE = 32  # clips in one pass
+
+
+def settled(config: Config, device: torch.device) -> Config:
+    """A configuration whose precision is named: what "auto" means on this machine, for a kind of device. A device
+    that only other machines have gets fp32."""
+    precision = pick_precision(config.train.precision, device)
+    return replace(config, train=replace(config.train, precision=precision))
 
 
 class ClipEncoder:
@@ -44,10 +53,19 @@ class ClipEncoder:
         result: NDArray[np.float32] = np.concatenate(parts)
         return result
 
-    @torch.no_grad()
     def map(self, clips: NDArray[np.uint8]) -> Tensor:
         """uint8 clips (N, T, S, S, 3) → the last feature map, float32 (N, C, T', H', W'), on the device."""
-        batch = finish_batch(torch.from_numpy(np.ascontiguousarray(clips)).to(self.device), self.config.views)
+        return self._map(finish_batch(self._on_device(clips), self.config.views))
+
+    def difference_map(self, clips: NDArray[np.uint8]) -> Tensor:
+        """The same of the clips' frame differences (FIMA §2)."""
+        return self._map(finish_difference(self._on_device(clips), self.config.views))
+
+    def _on_device(self, clips: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(clips)).to(self.device)
+
+    @torch.no_grad()
+    def _map(self, batch: Tensor) -> Tensor:
         with autocast(self.device, self.precision):
             features: Tensor = self.encoder(batch).float()
         return features

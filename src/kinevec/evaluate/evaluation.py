@@ -1,28 +1,31 @@
-"""Judge a run on labelled videos: retrieval and linear probe, beside the untrained encoder and chance."""
+"""Judge an encoder on labelled videos by several protocols, beside the untrained encoder and chance."""
 
-import json
 import logging
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
+from kinevec import encoders
 from kinevec.data.source import Collection, Progress
-from kinevec.data.whole import write_text
+from kinevec.encoders import UNTRAINED, Loaded
 from kinevec.errors import DataError
-from kinevec.evaluate.classify import linear_probe
-from kinevec.evaluate.features import Features, extract
-from kinevec.evaluate.retrieval import KS, retrieval
+from kinevec.evaluate.cache import FeatureCache, cached_features
+from kinevec.evaluate.facts import facts_of
+from kinevec.evaluate.features import Extractor, Features
+from kinevec.evaluate.finetune import finetune
+from kinevec.evaluate.outcomes import PER_CLASS, Outcomes, joined, repeated
+from kinevec.evaluate.protocols import BASIC, BASIC_SCORES, FINETUNE, Settings, chance_of, judge
+from kinevec.evaluate.protocols import CLIPS as CLIPS
+from kinevec.evaluate.result import outcomes_content, per_class, write_result
+from kinevec.evaluate.significance import LEVEL, interval
 from kinevec.runtime import provenance
-from kinevec.train.checkpoint import load_encoder, untrained_encoder
+from kinevec.train.checkpoint import untrained_encoder
 from kinevec.train.seen import count_seen
 
 log = logging.getLogger(__name__)
 
 SURE = 99.95  # percent
-CLIPS = 10  # a video, even in time (METHODS §3)
 
 
 @dataclass(frozen=True)
@@ -34,22 +37,51 @@ class Evaluation:
         chance: score → percent that guessing would reach.
         features: encoder → features of all videos.
         facts: how it was found: data, protocol, provenance.
+        outcomes: encoder → what was found of every test video.
     """
 
     scores: dict[str, dict[str, float]]
     chance: dict[str, float]
     features: dict[str, Features]
     facts: dict[str, Any]
+    outcomes: dict[str, Outcomes] = field(default_factory=dict)
 
     @property
     def telling(self) -> list[str]:
         """Names of the scores that guessing does not reach anyway: R@50 among 50 videos says nothing."""
         return [name for name, value in self.chance.items() if value < SURE]
 
+    @property
+    def judged(self) -> str:
+        """The encoder that was asked for, the first."""
+        return next(iter(self.scores), "trained")
+
+    @property
+    def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """Encoder → score → ends of its bootstrap interval over test videos, in percent."""
+        return {
+            encoder: {name: _interval(found, name) for name in found.names}
+            for encoder, found in self.outcomes.items()
+        }
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All of it but the features, as JSON knows it; see docs/evaluation.md."""
+        content: dict[str, Any] = {"judged": self.judged, "scores": self.scores, "chance": self.chance}
+        if self.outcomes:
+            content |= {
+                "intervals": {"level": LEVEL, **self.intervals},
+                "spread": {encoder: dict(found.spread) for encoder, found in self.outcomes.items()},
+                "per_class": {encoder: per_class(found) for encoder, found in self.outcomes.items()},
+            }
+        content |= self.facts
+        if self.outcomes:
+            content["outcomes"] = outcomes_content(self.outcomes)
+        return content
+
     def write(self, path: Path) -> None:
-        """Writes scores, chance and facts as JSON, atomically."""
-        content = {"scores": self.scores, "chance": self.chance, **self.facts}
-        write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        """Writes `content` as JSON, atomically."""
+        write_result(path, self.content)
 
 
 def check(collection: Collection) -> None:
@@ -73,65 +105,76 @@ def check(collection: Collection) -> None:
 
 
 def evaluate(
-    run: Path,
+    encoder: Loaded | Path | str,
     collection: Collection,
     *,
-    clips: int = CLIPS,
+    name: str = "trained",
+    beside: Mapping[str, Loaded] | None = None,
+    settings: Settings | None = None,
+    clips: int | None = None,
     untrained: bool = True,
     device: str = "auto",
+    extractor: Extractor | None = None,
+    cache: FeatureCache | None = None,
+    save: Path | None = None,
     progress: Progress | None = None,
+    on_finetune: Progress | None = None,
 ) -> Evaluation:
-    """Scores the encoder of a run on a collection with a train and a test split (METHODS §3).
+    """Scores an encoder on a collection with a train and a test split (METHODS §3).
 
     Args:
-        run: a run's folder.
+        encoder: from `kinevec.encoders.load`, or the place that it lies in.
         collection: videos with splits (`kinevec.data.with_split` makes them where the data have none).
             Without labels there are features but no scores.
-        clips: clips a video.
+        name: that the encoder goes by.
+        beside: further encoders by their names, whose clips are made alike; they are judged in the same pass.
+        settings: which protocols and how; None: retrieval and linear probe.
+        clips: clips a video, where they are to be others than those of the settings.
         untrained: also score the same encoder as it was before training.
         device: where to compute.
+        extractor: who computes the features; None: this process.
+        cache: where features are kept between evaluations; None: nowhere.
+        save: file for the fine-tuned classifier, of the first seed.
+        progress: told of videos encoded.
+        on_finetune: told how far each fine-tuning is, one after the other.
 
     Raises:
         DataError: as for `check`.
+        InputError, CheckpointError, ConfigError: as for `kinevec.encoders.load`.
     """
     check(collection)
     collection = collection.only(lambda record: record.split in ("train", "test"))
-    encoder, config, step = load_encoder(run)
-    encoders: dict[str, nn.Module] = {"trained": encoder}
-    if untrained:
-        encoders["untrained"] = untrained_encoder(config)
-    seen = trained_on(run, collection)
-    features = extract(encoders, config, collection, clips=clips, device=device, progress=progress)
-    check(next(iter(features.values())).collection)  # again: some may have failed to decode
-    labelled = {name: value.only(lambda record: bool(record.label)) for name, value in features.items()}
-    labelled = {name: value for name, value in labelled.items() if len(value.collection)}
-    scores = {name: score(value) for name, value in labelled.items()}
-    first = next(iter(features.values()))
-    facts = {
-        "task": "retrieval of test videos among train videos; linear probe on frozen features",
-        "data": {
-            "train": len(first.split("train").collection),
-            "test": len(first.split("test").collection),
-            "classes": len(set(first.labels) - {""}),
-            "rejected": {item.name: item.reason for item in first.collection.rejected},
-            "test_seen_in_training": seen,
-        },
-        "protocol": {
-            "clips": clips,
-            "view": "central square",
-            "selected_on": "nothing (last step); the probe's penalty on held-out train videos",
-        },
-        "run": {
-            "folder": str(run),
-            "encoder": config.model.name,
-            "terms": config.terms.names,
-            "step": step,
-            "seed": config.train.seed,
-        },
-        "provenance": provenance(device),
-    }
-    chance_of = next(iter(labelled.values()), None)
-    return Evaluation(scores, chance(chance_of) if chance_of else {}, features, facts)
+    settings = settings or Settings(protocols=BASIC)
+    settings = settings if clips is None else replace(settings, clips=clips)
+    loaded = encoder if isinstance(encoder, Loaded) else encoders.load(encoder)
+    chosen = _chosen(loaded, name, beside or {}, untrained)
+    seen = trained_on(Path(loaded.source), collection)
+    features = cached_features(
+        chosen,
+        collection,
+        clips=settings.clips,
+        crops=settings.crops,
+        device=device,
+        extractor=extractor,
+        cache=cache,
+        progress=progress,
+    )
+    whole = next(iter(features.values()))
+    check(whole.collection)  # again: some may have failed to decode
+    outcomes: dict[str, Outcomes] = {}
+    if any(whole.labels):
+        for key, value in features.items():
+            part = value.only(lambda record: bool(record.label))
+            keep = save if key == next(iter(chosen)) else None
+            outcomes[key] = _judge(chosen[key], part, settings, device, keep, on_finetune)
+    facts = facts_of(loaded, whole, settings, outcomes, seen) | {"provenance": provenance(device)}
+    return Evaluation(
+        {name: found.scores for name, found in outcomes.items()},
+        _chance(whole, outcomes),
+        features,
+        facts,
+        outcomes,
+    )
 
 
 def trained_on(run: Path, collection: Collection) -> int | None:
@@ -147,44 +190,61 @@ def trained_on(run: Path, collection: Collection) -> int | None:
     return count
 
 
-def score(features: Features) -> dict[str, float]:
-    """R@1, R@5, … and the linear probe's accuracies, in percent, of features with labels and splits."""
-    train, test = features.split("train"), features.split("test")
-    found = retrieval(test.videos, test.labels, train.videos, train.labels)
-    probe = linear_probe(
-        train.clips,
-        train.labels,
-        test.clips,
-        test.labels,
-        groups=[record.group for record in train.collection.records],
-    )
-    return found | {
-        "linear top-1": probe.top1,
-        "linear top-5": probe.top5,
-        "linear per class": probe.per_class,
-    }
+def score(features: Features, settings: Settings | None = None) -> dict[str, float]:
+    """Score → percent of features with labels and splits.
+
+    Args:
+        settings: which protocols on frozen features; None: retrieval and linear probe.
+    """
+    outcomes = judge(features, settings or Settings(protocols=BASIC))
+    return outcomes.scores if outcomes else {}
 
 
-def chance(features: Features) -> dict[str, float]:
-    """What guessing reaches: for R@k, k random train videos; for the probe, a random ranking of classes."""
-    train, test = features.split("train"), features.split("test")
-    counts = Counter(train.labels)
-    total = len(train.labels)
-    result = {}
-    for k in KS:
-        misses = [_miss_all(counts[label], total, min(k, total)) for label in test.labels]
-        result[f"R@{k}"] = 100 * (1 - sum(misses) / len(misses))
-    known = sum(label in counts for label in test.labels) / len(test.labels)
-    result["linear top-1"] = 100 * known / len(counts)
-    result["linear top-5"] = 100 * known * min(1.0, 5 / len(counts))
-    classes = set(test.labels)
-    result["linear per class"] = 100 * len(classes & set(counts)) / len(classes) / len(counts)
-    return result
+def chance(features: Features, names: Sequence[str] = BASIC_SCORES) -> dict[str, float]:
+    """Score → percent that guessing reaches: for R@k, k random train videos; else a random ranking of classes."""
+    return chance_of(features, names)
 
 
-def _miss_all(same: int, total: int, draws: int) -> float:
-    """Probability that none of `draws` videos drawn without replacement is one of `same` among `total`."""
-    result = 1.0
-    for i in range(draws):
-        result *= max(total - same - i, 0) / (total - i)
-    return result
+def _chosen(loaded: Loaded, name: str, beside: Mapping[str, Loaded], untrained: bool) -> dict[str, Loaded]:
+    """The encoders to judge by the names they go by; the untrained one is what the first was before training."""
+    if loaded.source.startswith(UNTRAINED):
+        return {"untrained": loaded, **beside}
+    chosen = {name: loaded, **beside}
+    if untrained:
+        before = untrained_encoder(loaded.config)
+        chosen["untrained"] = Loaded(before, loaded.config, f"{UNTRAINED}{loaded.config.model.name}", 0)
+    return chosen
+
+
+def _judge(
+    loaded: Loaded,
+    features: Features,
+    settings: Settings,
+    device: str,
+    save: Path | None,
+    progress: Progress | None,
+) -> Outcomes:
+    frozen = judge(features, settings)
+    parts = [frozen] if frozen else []
+    if FINETUNE in settings.protocols:
+        train, test = (features.split(name).collection for name in ("train", "test"))
+        found = [
+            finetune(
+                loaded, train, test, settings.tuning(seed), device, progress, save=save if turn == 0 else None
+            )
+            for turn, seed in enumerate(settings.seeds)
+        ]
+        parts.append(repeated(found))
+    return joined(parts)
+
+
+def _chance(features: Features, outcomes: dict[str, Outcomes]) -> dict[str, float]:
+    if not outcomes:
+        return {}
+    labelled = features.only(lambda record: bool(record.label))
+    return chance_of(labelled, next(iter(outcomes.values())).names)
+
+
+def _interval(outcomes: Outcomes, name: str) -> tuple[float, float]:
+    low, high = interval(outcomes.of(name), outcomes.labels, per_class=name.endswith(PER_CLASS))
+    return 100 * low, 100 * high

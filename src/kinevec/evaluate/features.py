@@ -1,11 +1,12 @@
 """Features of labelled videos: what a frozen encoder says of evenly spaced clips of each."""
 
 import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -13,14 +14,15 @@ from kinevec.config import Config
 from kinevec.data.decode import VideoInfo, read_clip
 from kinevec.data.records import Record
 from kinevec.data.sampling import even_clips
-from kinevec.data.source import Collection, Progress, Rejected
+from kinevec.data.source import Collection, Progress
 from kinevec.errors import DataError, VideoError
+from kinevec.evaluate.crops import crop_views
 from kinevec.evaluate.encode import ClipEncoder
-from kinevec.views.pipeline import centre_view
+from kinevec.views.geometry import decode_size
 
 log = logging.getLogger(__name__)
 
-LARGE = 4  # times the clip's size: frames with a larger short side are scaled down while decoding
+Rows = Mapping[str, NDArray[np.float32]]  # of one video: name of an encoder → (M, C)
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Features:
     """Clip features of V videos.
 
     Attributes:
-        clips: float32 (V, M, C), the pooled encoder output of M clips a video.
+        clips: float32 (V, M, C), the pooled encoder output of M clips a video; every crop of a clip is one of them.
         collection: the V videos, in this order.
     """
 
@@ -56,71 +58,100 @@ class Features:
         return self.only(lambda record: record.split == name)
 
 
+class Extractor(Protocol):
+    """Computes the features of videos elsewhere than in this process."""
+
+    @property
+    def device(self) -> torch.device:
+        """The kind of device that it computes on."""
+
+    def __call__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        config: Config,
+        infos: Sequence[VideoInfo],
+        clips: int,
+        crops: int,
+    ) -> Iterator[tuple[int, Rows | VideoError]]:
+        """Yields, in any order, the number of each video with its features, or with what is wrong with its file."""
+
+
 def extract(
     encoders: Mapping[str, nn.Module],
     config: Config,
     collection: Collection,
     *,
     clips: int = 10,
+    crops: int = 1,
     device: str = "auto",
+    extractor: Extractor | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Features]:
     """Features of every video for several encoders at once; each video is decoded only once.
 
-    Clips are even in time; each is the central square of the frames (METHODS §3). A video that fails to
+    Clips are even in time (METHODS §3). A video that fails to
     decode is left out and listed in the collection's `rejected`.
 
     Args:
         encoders: name → frames (N, 3, T, H, W) to feature map (N, C, T', H', W'); they are moved to the
             device and put into evaluation mode.
         config: of the run: clip shape, normalisation, precision.
-        clips: M, clips a video.
+        clips: clips a video.
+        crops: views of each clip: 1, the central square, or 3 along the longer side. M is clips · crops.
         device: where to compute; a run need not be judged where it was trained.
+        extractor: who computes, on its own device; None: this process.
 
     Raises:
         DataError: not one video decodes.
     """
-    encode = {name: ClipEncoder(encoder, config, device) for name, encoder in encoders.items()}
-    found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in encoders}
-    kept: list[str] = []
-    rejected = list(collection.rejected)
-    for index, record in enumerate(collection.records):
-        try:
-            batch = clips_of(config, collection.infos[index], clips)
-        except VideoError as error:
-            log.warning("left out %s: %s", record.name, error.reason)
-            rejected.append(Rejected(record.name, error.reason))
+    asked = (encoders, config, collection.infos, clips, crops)
+    found: dict[int, Rows] = {}
+    failed: dict[int, str] = {}
+    for done, (number, made) in enumerate(extractor(*asked) if extractor else _here(*asked, device), 1):
+        if isinstance(made, VideoError):
+            log.warning("left out %s: %s", collection.records[number].name, made.reason)
+            failed[number] = made.reason
         else:
-            kept.append(record.name)
-            for name, encoder in encode.items():
-                found[name].append(encoder(batch))
+            found[number] = made
         if progress:
-            progress(index + 1, len(collection))
-    if not kept:
-        first = rejected[len(collection.rejected)]
+            progress(done, len(collection))
+    part = collection.without(dict(sorted(failed.items())))
+    if not found:
+        first = part.rejected[len(collection.rejected)]
         raise DataError(f"none of {len(collection)} videos decodes; the first, {first.name}: {first.reason}")
-    names = set(kept)
-    part = collection.only(lambda record: record.name in names)
-    part = Collection(part.records, part.infos, tuple(rejected))
-    return {name: Features(np.stack(rows), part) for name, rows in found.items()}
+    return {name: Features(np.stack([found[i][name] for i in sorted(found)]), part) for name in encoders}
 
 
-def clips_of(config: Config, info: VideoInfo, clips: int) -> NDArray[np.uint8]:
-    """(M, T, S, S, 3): the clips of one video, even in time, decoded in one pass.
+def _here(
+    encoders: Mapping[str, nn.Module],
+    config: Config,
+    infos: Sequence[VideoInfo],
+    clips: int,
+    crops: int,
+    device: str,
+) -> Iterator[tuple[int, Rows | VideoError]]:
+    """What an extractor does, in this process, one video after the other."""
+    encode = {name: ClipEncoder(encoder, config, device) for name, encoder in encoders.items()}
+    for number, info in enumerate(infos):
+        try:
+            batch = clips_of(config, info, clips, crops)
+        except VideoError as error:
+            yield number, error
+        else:
+            yield number, {name: encoder(batch) for name, encoder in encode.items()}
+
+
+def clips_of(config: Config, info: VideoInfo, clips: int, crops: int = 1) -> NDArray[np.uint8]:
+    """(M, T, S, S, 3): the clips of one video, even in time, decoded in one pass; M is clips · crops.
+
+    The crops of a clip follow each other.
 
     Raises:
         VideoError: the file cannot be read any more.
     """
     numbers: Sequence[Sequence[int]] = even_clips(info.frames, config.clip, clips)
     needed = sorted({number for clip in numbers for number in clip})
-    frames = centre_view(
-        read_clip(info.path, needed, info=info, size=_bounded(info, config)).frames, config.clip.size
-    )
+    size = decode_size(info.height, info.width, config.clip.size)
+    views = crop_views(read_clip(info.path, needed, info=info, size=size).frames, config.clip.size, crops)
     place = {number: i for i, number in enumerate(needed)}
-    return np.stack([frames[[place[number] for number in clip]] for clip in numbers])
-
-
-def _bounded(info: VideoInfo, config: Config) -> tuple[int, int] | None:
-    """A size (height, width) to decode large frames to, so that a video fits into memory; None: as it is."""
-    scale = LARGE * config.clip.size / min(info.height, info.width)
-    return (math.ceil(info.height * scale), math.ceil(info.width * scale)) if scale < 1 else None
+    return np.stack([view[[place[number] for number in clip]] for clip in numbers for view in views])

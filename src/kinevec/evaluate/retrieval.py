@@ -50,6 +50,18 @@ def retrieval(
     Returns:
         `{"R@1": …, "R@5": …, …}`.
     """
+    hits = retrieval_hits(query, query_labels, gallery, gallery_labels, ks)
+    return {name: 100 * float(hit.mean()) for name, hit in hits.items()}
+
+
+def retrieval_hits(
+    query: NDArray[np.float32],
+    query_labels: Sequence[str],
+    gallery: NDArray[np.float32],
+    gallery_labels: Sequence[str],
+    ks: Sequence[int] = KS,
+) -> dict[str, NDArray[np.bool_]]:
+    """Which queries `retrieval` counts: (Q,) for each of "R@1", "R@5", …"""
     order, _ = neighbours(query, gallery, min(max(ks), len(gallery)))
     hits = np.array(gallery_labels)[order] == np.array(query_labels)[:, None]
-    return {f"R@{k}": 100 * float(hits[:, :k].any(1).mean()) for k in ks}
+    return {f"R@{k}": hits[:, :k].any(1) for k in ks}

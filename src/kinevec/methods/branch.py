@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kinevec import config
+from kinevec import config, ranks
 from kinevec.methods.memory import Queue, key_copy, move_towards
 from kinevec.models.encoder import Encoder
 from kinevec.models.heads import Projector, pool
@@ -51,6 +51,9 @@ class Branch(nn.Module):
         encoder: of the query side.
         method: sizes of projector and queue.
         generator: of the queue's first vectors.
+
+    Attributes:
+        deals: clips of the key side are dealt out over the ranks (`method.key_norm` = shuffled).
     """
 
     def __init__(self, encoder: Encoder, method: config.Method, generator: torch.Generator | None) -> None:
@@ -60,6 +63,7 @@ class Branch(nn.Module):
         self.key_encoder = key_copy(encoder)
         self.key_projector = key_copy(self.projector)
         self.queue = Queue(method.dim, method.queue, generator, damping=method.damping)
+        self.deals = method.key_norm == "shuffled" and ranks.world() > 1
 
     def query(self, clip: Tensor) -> Query:
         """Clips (N, 3, T, H, W) through the query side, with gradient."""
@@ -68,9 +72,12 @@ class Branch(nn.Module):
 
     @torch.no_grad()
     def key(self, clip: Tensor) -> Key:
-        """Clips (N, 3, T, H, W) through the key side; changes its batch-norm statistics."""
-        features = self.key_encoder(clip)
-        return Key(features, self.key_projector(pool(features)))
+        """Clips (N, 3, T, H, W) through the key side; changes its batch-norm statistics.
+
+        Under several ranks that deal, a clip is normalised in a batch with clips of every rank, other ones than those
+        its query meets (shuffling batch norm, METHODS §0), and its key comes home.
+        """
+        return self._home(self._key(ranks.deal(clip) if self.deals else clip))
 
     @torch.no_grad()
     def keys(self, clips: Sequence[Tensor], *, together: bool) -> list[Key]:
@@ -84,11 +91,19 @@ class Branch(nn.Module):
             return [self.key(clip) for clip in clips]
         kinds = len(clips)
         with grouped_statistics(self.key_encoder, kinds), grouped_statistics(self.key_projector, kinds):
-            both = self.key(torch.cat(list(clips)))
+            both = self._key(torch.cat([ranks.deal(clip) for clip in clips] if self.deals else list(clips)))
         parts = zip(both.map.chunk(kinds), both.vector.chunk(kinds), strict=True)
-        return [Key(features, vector) for features, vector in parts]
+        return [self._home(Key(features, vector)) for features, vector in parts]
 
     def follow(self, momentum: float) -> None:
         """Moves the key side towards the query side."""
         move_towards(self.key_encoder, self.encoder, momentum)
         move_towards(self.key_projector, self.projector, momentum)
+
+    def _key(self, clip: Tensor) -> Key:
+        features = self.key_encoder(clip)
+        return Key(features, self.key_projector(pool(features)))
+
+    def _home(self, key: Key) -> Key:
+        """The keys of this rank's own clips."""
+        return Key(ranks.undeal(key.map), ranks.undeal(key.vector)) if self.deals else key

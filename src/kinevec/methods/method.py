@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from kinevec import ranks
 from kinevec.config import Config
 from kinevec.errors import ConfigError
 from kinevec.methods.branch import Branch, Key, Query
@@ -19,6 +20,7 @@ from kinevec.methods.mscl.motion_branch import MotionBranch
 from kinevec.methods.seen import Part, Seen
 from kinevec.models import build_encoder, find_encoder
 from kinevec.models.encoder import Encoder
+from kinevec.models.norm import BatchNorm, batch_norms, synchronise
 from kinevec.views.pipeline import Clips
 
 
@@ -31,6 +33,7 @@ class Losses:
         weights: of each term in the total.
         remember: queues and the (N, D) keys to push onto them once the step is over.
         embedding: (N, D) queries, detached, for the health figures.
+        positive: (N, D), their positive keys, likewise.
         figures: further scalars worth a line in the log, such as accuracies.
     """
 
@@ -38,6 +41,7 @@ class Losses:
     weights: dict[str, float]
     remember: Sequence[tuple[Queue, Tensor]]
     embedding: Tensor
+    positive: Tensor
     figures: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -46,11 +50,35 @@ class Losses:
         return torch.stack([self.weights[name] * term for name, term in self.terms.items()]).sum()
 
 
+def joint(losses: Sequence[Losses]) -> Losses:
+    """One step's losses from those of its equal parts: means of scalars, and all keys, part by part; detached."""
+    if len(losses) == 1:
+        return losses[0]
+
+    def means(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: torch.stack([part[name].detach() for part in parts]).mean() for name in parts[0]}
+
+    queues = [queue for queue, _ in losses[0].remember]
+    keys = [torch.cat([part.remember[i][1] for part in losses]) for i in range(len(queues))]
+    return Losses(
+        means([part.terms for part in losses]),
+        losses[0].weights,
+        list(zip(queues, keys, strict=True)),
+        torch.cat([part.embedding for part in losses]),
+        torch.cat([part.positive for part in losses]),
+        means([part.figures for part in losses]),
+    )
+
+
 class Method(nn.Module):
     """The RGB branch, and whatever the terms with a weight need beside it.
 
     `forward` computes and changes nothing but batch-norm statistics; `advance` is the one place where key
     encoders move and keys are remembered, after all losses of the step.
+
+    Under several ranks each computes the losses of its own videos, and negatives from "the batch" (FIMA's cells and
+    local clips) are those of its own, as in the authors' code. What all share is what `advance` leaves: the
+    same key sides, queues and batch-norm statistics on every rank.
 
     Raises:
         ConfigError: as for `check_steps`.
@@ -63,6 +91,8 @@ class Method(nn.Module):
         self.rgb = Branch(build_encoder(config.model.name), config.method, generator)
         self.mscl = MotionBranch(config, self.encoder.widths, generator) if config.terms.mscl else None
         self.fima = MotionAlignment(config, self.encoder.channels, generator) if config.terms.fima else None
+        if ranks.world() > 1:
+            synchronise(self._norms("synchronised"))
 
     @property
     def encoder(self) -> Encoder:
@@ -83,23 +113,44 @@ class Method(nn.Module):
             {name: self._weight(name) for name in terms},
             [pair for part in parts for pair in part.remember],
             seen.queries[0].vector.detach(),
+            seen.keys[1].vector,
             {name: figure for part in parts for name, figure in part.figures.items()},
         )
 
     def advance(self, losses: Losses, step: int, total: int) -> None:
-        """Ends step `step` of `total`: key sides move towards query sides, and keys are remembered."""
+        """Ends step `step` of `total`: key sides move towards query sides, and keys are remembered.
+
+        Every rank remembers the keys of all of them, rank by rank. Batch-norm statistics gathered apart become their
+        mean; they serve only when the encoder is used, since in training a batch is normalised by its own.
+        """
         m = self.momentum(step, total)
         for branch in self.modules():
             if isinstance(branch, Branch):
                 branch.follow(m)
         for queue, keys in losses.remember:
-            queue.push(keys)
+            queue.push(ranks.gather(keys))
+        if ranks.world() > 1:
+            apart = [norm for kind in ("own", "shuffled") for norm in self._norms(kind)]
+            ranks.average_(
+                [x for norm in apart for x in (norm.running_mean, norm.running_var) if x is not None]
+            )
 
     def momentum(self, step: int, total: int) -> float:
         """m of the key encoders at a step."""
         method = self.config.method
         base = method.momentum
         return base if method.momentum_schedule == "constant" else cosine_momentum(step, total, base)
+
+    def _norms(self, kind: str) -> list[BatchNorm]:
+        """The batch norms of the sides for which the configuration names this kind."""
+        branches = [module for module in self.modules() if isinstance(module, Branch)]
+        keys = [
+            norm for b in branches for side in (b.key_encoder, b.key_projector) for norm in batch_norms(side)
+        ]
+        of_keys = set(keys)
+        queries = [norm for norm in batch_norms(self) if norm not in of_keys]
+        method = self.config.method
+        return (queries if method.query_norm == kind else []) + (keys if method.key_norm == kind else [])
 
     def _look(self, clips: Clips) -> Seen:
         directions = ((0, 1), (1, 0)) if self.config.method.symmetric else ((0, 1),)

@@ -38,6 +38,21 @@ PYTORCHVIDEO_SLOW_R50: NameMap = {
     _BLOCK + r"branch2\.norm_c\.(\w+)": r"layer\1.\2.conv3.bn.\3",
 }
 
+# The I3D of FIMA's released code → kinevec.models.i3d.I3D. Its batch norms have another epsilon; see
+# `with_epsilon`.
+_UNIT_PARTS = {"conv3d": "conv3d", "batch3d": "bn"}
+_BRANCHES = {"0": "b0", "1.0": "b1a", "1.1": "b1b", "2.0": "b2a", "2.1": "b2b", "3.1": "b3b"}
+FIMA_I3D: NameMap = {
+    r"(?:fc|id_head)\..+": None,
+    **{rf"conv3d_(\w+)\.{theirs}\.(\w+)": rf"Conv3d_\1.{ours}.\2" for theirs, ours in _UNIT_PARTS.items()},
+    **{
+        rf"mixed_(\w+)\.branch_{re.escape(branch)}\.{theirs}\.(\w+)": rf"Mixed_\1.{our_branch}.{ours}.\2"
+        for branch, our_branch in _BRANCHES.items()
+        for theirs, ours in _UNIT_PARTS.items()
+    },
+}
+FIMA_I3D_EPSILON = 1e-5
+
 # The released FIMA code's motion decoder → kinevec.methods.fima.decoder.MotionDecoder.
 # Its norm2 precedes attention and norm3 the feed-forward: norm1 went with the self-attention.
 _LAYER = r"(?:module\.)?(?:transformer_decoder\.)?layers\.(\d+)"
@@ -74,6 +89,13 @@ class Conversion:
     missing: tuple[str, ...]
 
     @property
+    def fills(self) -> bool:
+        """The model lacks nothing, and nothing of its own parts is left over, as of a deeper network."""
+        parts = {name.partition(".")[0] for name in self.weights}
+        left = {name.rpartition(" -> ")[2].partition(".")[0] for name in self.unexpected}
+        return not (self.mismatched or self.missing or left & parts)
+
+    @property
     def complete(self) -> bool:
         """Every foreign entry found its place or was dropped on purpose, and the model lacks nothing."""
         return not (self.unmapped or self.unexpected or self.mismatched or self.missing)
@@ -90,6 +112,11 @@ class Conversion:
         parts += [f"{len(names)} {what} ({_first(names)})" for what, names in troubles.items() if names]
         return "; ".join(parts)
 
+    def dropped_words(self) -> str:
+        """How many entries were left out on purpose, and the first names of each part of the file."""
+        parts = [".".join(name.split(".")[:2]) for name in self.dropped]
+        return f"{len(parts)} ({_first(dict.fromkeys(parts), 6)})"
+
     def require_complete(self, source: str) -> None:
         """Refuses a conversion that is not `complete`.
 
@@ -103,6 +130,39 @@ class Conversion:
             raise CheckpointError(
                 f"{source}: {self.report()}. Were the weights made for this model, and is it the right name map?"
             )
+
+
+def below(prefix: str, names: NameMap) -> NameMap:
+    """The map for entries that stand below a prefix; all that stand elsewhere are dropped on purpose.
+
+    Args:
+        prefix: an expression without groups of its own (`(?:…)` is none), such as `encoder_q\\.`.
+        names: the map for what follows the prefix.
+    """
+    inside = {f"{prefix}(?:{theirs})": ours for theirs, ours in names.items()}
+    return {rf"(?!{prefix}).+": None} | inside
+
+
+def with_epsilon(weights: Mapping[str, Tensor], model: nn.Module, epsilon: float) -> dict[str, Tensor]:
+    """Weights for a model whose batch norms add another ε to the variance than those they were trained with.
+
+    In evaluation mode a batch norm divides by sqrt(running_var + ε); the difference of both ε goes into
+    `running_var`, which may come out slightly below 0, but never below −ε.
+
+    Args:
+        weights: our name → tensor.
+        model: it decides which entries are of batch norms, and has their ε.
+        epsilon: ε that the weights were trained with.
+    """
+    shifts = {
+        f"{name}.running_var": epsilon - norm.eps
+        for name, norm in model.named_modules()
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm)
+    }
+    return {
+        name: (value.double() + shifts[name]).to(value.dtype) if name in shifts else value
+        for name, value in weights.items()
+    }
 
 
 def convert(weights: Mapping[str, Tensor], names: NameMap, model: nn.Module) -> Conversion:

@@ -19,7 +19,8 @@ def guard_bf16(
 
     Runs the model once on `example` to see the shapes in use; each distinct (layer kind, input shape) is
     then computed forward and backward in both precisions, on the device of the example. A layer whose
-    output or gradients differ by more than 5 % is padded explicitly; if that is wrong too, it runs in fp32.
+    output or gradients differ by more than 5 % takes the first route that is right: flat, if its input is no
+    deeper than its kernel; padded explicitly; or fp32.
     Batch-norm statistics and gradients are left as they were.
 
     Args:
@@ -69,10 +70,12 @@ def _safe_route(layer: Conv3d, shape: torch.Size) -> Route:
     device = layer.weight.device
     x = torch.randn(few, generator=generator).to(device).contiguous(memory_format=torch.channels_last_3d)
     right = _outcome(layer, x, "fp32")
-    for route in ("plain", "padded"):
+    shallow = layer.can_be_flat and shape[2] <= layer.kernel_size[0]
+    routes: tuple[Route, ...] = ("plain", "flat", "padded") if shallow else ("plain", "padded")
+    for route in routes:
         got = _outcome(layer, x, route)
         if all(_relative_error(g, r) < GRADIENT_TOLERANCE for g, r in zip(got, right, strict=True)):
-            return "plain" if route == "plain" else "padded"
+            return route
     return "fp32"
 
 

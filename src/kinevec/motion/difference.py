@@ -23,5 +23,6 @@ def frame_difference(clip: Tensor) -> Tensor:
     """
     if clip.ndim != 5 or not clip.is_floating_point():
         raise ValueError(f"a clip is (N, 3, T, H, W) floating point, got {tuple(clip.shape)} {clip.dtype}")
-    previous = torch.cat([clip[:, :, :1], clip[:, :, :-1]], dim=2)
-    return (clip - previous + 1) / 2
+    difference = torch.zeros_like(clip)
+    difference[:, :, 1:] = clip[:, :, 1:] - clip[:, :, :-1]
+    return difference.add_(1).div_(2)

@@ -10,7 +10,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -56,6 +56,22 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Section:
+    """A further part of a page.
+
+    Attributes:
+        key: of links to it.
+        content: HTML.
+        style: CSS rules that it needs.
+    """
+
+    key: str
+    title: str
+    content: str
+    style: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
     """What a report shows.
 
@@ -68,6 +84,8 @@ class Report:
         curves: of training.
         rows: queries with their neighbours.
         facts: how the report was made: seed, versions, commit, machine, minutes, command.
+        intervals: encoder name → score name → ends of its 95 % interval in percent, where they are known.
+        sections: further parts, which stand after the scores.
     """
 
     title: str
@@ -77,6 +95,8 @@ class Report:
     curves: Sequence[Curve]
     rows: Sequence[Row]
     facts: Mapping[str, str]
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    sections: Sequence[Section] = ()
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -105,14 +125,15 @@ def _page(report: Report) -> str:
     videos = Videos(file for row in report.rows for file in _files(row))
     parts = {
         "scores": ("Scores", _scores(report, styles)),
-        "training": ("Training", "".join(figure(curve, styles) for curve in report.curves)),
+        **{section.key: (section.title, section.content) for section in report.sections},
         "neighbours": ("Nearest neighbours", _rows(report.rows, styles, videos)),
+        "training": ("Training", "".join(figure(curve, styles) for curve in report.curves)),
         "facts": ("How this was made", _pairs("facts", report.facts)),
     }
     shown = {key: part for key, part in parts.items() if part[1]}
-    links = "".join(f'<a href="#{key}">{title}</a>' for key, (title, _) in shown.items())
+    links = "".join(f'<a href="#{key}">{escape(title)}</a>' for key, (title, _) in shown.items())
     sections = "".join(
-        f'<section id="{key}" aria-labelledby="{key}-title">\n<h2 id="{key}-title">{title}</h2>\n{content}\n</section>\n'
+        f'<section id="{key}" aria-labelledby="{key}-title">\n<h2 id="{key}-title">{escape(title)}</h2>\n{content}\n</section>\n'
         for key, (title, content) in shown.items()
     )
     script = _package_text("report.js")
@@ -120,7 +141,7 @@ def _page(report: Report) -> str:
     return Template(_package_text("report.html")).substitute(
         title=escape(report.title),
         script_digest=digest,
-        style=_package_text("report.css") + videos.posters(),
+        style=_package_text("report.css") + "".join(s.style for s in report.sections) + videos.posters(),
         summary="".join(f"<p>{escape(sentence)}</p>\n" for sentence in report.summary),
         links=links,
         sections=sections,
@@ -167,6 +188,11 @@ def _terms(names: Iterable[str], report: Report) -> dict[str, str]:
             "The same network with the random weights it started from. Even those tell some videos apart; only "
             "what goes beyond them was learned, so each encoder also shows its difference to it in points."
         )
+    if report.intervals:
+        terms["Intervals"] = (
+            "The small numbers, and the thin lines on the bars: where the score would lie in 95 of 100 draws of as many "
+            "test videos. They say nothing about other runs of the training."
+        )
     if report.chance:
         terms["Chance"] = (
             "What guessing without looking would reach: the upright line across the bars. A score of 3.0\u00a0× chance is "
@@ -185,12 +211,17 @@ def _panel(name: str, report: Report, styles: Mapping[str, str]) -> str:
     lines = ""
     for encoder, scores in report.scores.items():
         value = scores.get(name, math.nan)
+        ends = report.intervals.get(encoder, {}).get(name)
         gain = "" if encoder == BASELINE else _points(value - base)
-        cells = {"percent": _percent(value), "vs untrained": gain, "vs chance": _times(value, chance)}
+        cells = {
+            "percent": _percent(value) + _ends(ends),
+            "vs untrained": gain,
+            "vs chance": _times(value, chance),
+        }
         lines += (
             f'<tr><th scope="row"><i class="key {styles[encoder]}"></i>{escape(encoder)}</th>'
             + "".join(f"<td>{cells[column]}</td>" for column in columns)
-            + f'</tr><tr aria-hidden="true"><td colspan="4">{_bar(value, chance, styles[encoder])}</td></tr>'
+            + f'</tr><tr aria-hidden="true"><td colspan="4">{_bar(value, chance, styles[encoder], ends)}</td></tr>'
         )
     if math.isfinite(chance):
         empty = "<td></td>" * (len(columns) - 1)
@@ -213,15 +244,20 @@ def _meaning(name: str) -> str:
     return "a linear layer on the features names the right label" if name.startswith("linear") else ""
 
 
-def _bar(value: float, chance: float, style: str) -> str:
-    """A bar of `value` percent with a mark at chance; the numbers beside it say the same in text."""
+def _ends(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f" <small>{ends[0]:.0f}–{ends[1]:.0f}</small>"
+
+
+def _bar(value: float, chance: float, style: str, ends: tuple[float, float] | None = None) -> str:
+    """A bar of `value` percent with a mark at chance and its interval; the numbers beside it say the same in text."""
     share = min(max(value, 0), 100) if math.isfinite(value) else 0
     mark = (
         f'<i class="mark" style="left:{min(max(chance, 0), 100):.2f}%"></i>' if math.isfinite(chance) else ""
     )
-    return (
-        f'<div class="bar" aria-hidden="true"><i class="{style}" style="width:{share:.2f}%"></i>{mark}</div>'
+    whisker = (
+        f'<i class="whisker" style="left:{ends[0]:.2f}%;width:{ends[1] - ends[0]:.2f}%"></i>' if ends else ""
     )
+    return f'<div class="bar" aria-hidden="true"><i class="{style}" style="width:{share:.2f}%"></i>{whisker}{mark}</div>'
 
 
 def _percent(value: float) -> str:

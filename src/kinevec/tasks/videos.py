@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from kinevec.cluster import Cluster
 from kinevec.config import Config, Flow
 from kinevec.data import (
     Collection,
@@ -68,6 +69,7 @@ def prepare(
     *,
     official: Official | None = None,
     workers: int = 0,
+    cluster: Cluster | None = None,
     watcher: Watcher | None = None,
 ) -> Summary:
     """Checks, transcodes, measures and lists videos once, so that training reads them fast.
@@ -77,10 +79,14 @@ def prepare(
         out: folder of the prepared videos; goes on where an earlier run ended.
         official: take labels and splits from the lists of a data set, and only the videos in them.
         workers: processes; 0: one per core.
+        cluster: work there instead, with its own number of workers.
     """
     progress = counter(watcher or Silent(), "preparing")
     records = official.records(Path(videos)) if official else find_records(Path(videos))
-    return preparation.prepare(records, Path(out), config, workers=workers or cores(), progress=progress)
+    processes = workers or cores()
+    return preparation.prepare(
+        records, Path(out), config, workers=processes, cluster=cluster, progress=progress
+    )
 
 
 def flow(

@@ -12,16 +12,21 @@ from kinevec.methods.mscl.rotation import draw_angles
 from kinevec.views.pipeline import Clips, finish_batch, finish_difference
 
 
-def step_seed(config: Config, step: int) -> int:
-    """The seed of all that is random in a step on the device: the run's seed and the step decide it."""
-    return int(np.random.SeedSequence([config.train.seed, step]).generate_state(1, np.uint64)[0] >> 1)
+def step_seed(config: Config, step: int, part: int = 0) -> int:
+    """The seed of what is random in a part of a step on the device: the run's seed, step and part decide it."""
+    sequence = np.random.SeedSequence([config.train.seed, step], spawn_key=(part,) if part else ())
+    return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
 
-def to_clips(batch: Batch, config: Config, device: torch.device, step: int) -> Clips:
+def to_clips(
+    batch: Batch, config: Config, device: torch.device, step: int, part: int = 0, parts: int = 1
+) -> Clips:
     """Moves a batch to the device, applies what colour changes are left, and normalises.
 
     Args:
         step: of the run; decides by which angles flow is rotated.
+        part, parts: which of so many equal parts of the step this batch is. A video is rotated by the same angle
+            however many there are.
     """
 
     def moved(tensor: Tensor) -> Tensor:
@@ -42,11 +47,11 @@ def to_clips(batch: Batch, config: Config, device: torch.device, step: int) -> C
         is_flow = config.fima.motion == "flow"
         local = flows(batch.local) if is_flow else finished(batch.local, finish_difference)
     generator = torch.Generator().manual_seed(step_seed(config, step))
-    half = len(local) // 2
+    half, mine = len(local) // 2, slice(part * len(batch), (part + 1) * len(batch))
     return Clips(
         finished(batch.rgb, finish_batch),
         boxes=[moved(box) for box in batch.rgb.boxes],
-        angles=[moved(draw_angles(len(batch), generator)) for _ in range(2)],
+        angles=[moved(draw_angles(parts * len(batch), generator)[mine]) for _ in range(2)],
         difference=finished(batch.difference, finish_difference) if batch.difference is not None else (),
         flow=flows(batch.flow) if batch.flow is not None else (),
         local=(local[:half], local[half:]) if local else (),

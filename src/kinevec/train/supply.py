@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinevec import ranks
 from kinevec.config import Config
 from kinevec.data.manifest import Manifest
 from kinevec.data.source import FileSource, FrameStore, Progress, Source, Videos
-from kinevec.errors import ConfigError, DataError
+from kinevec.errors import ConfigError, DataError, OutputError
 from kinevec.motion.cache import FlowCache, has_cache, open_cache
 from kinevec.motion.frames import ComputedFlow, Flows
 from kinevec.motion.store import FlowStore
@@ -46,6 +47,27 @@ class Supply:
         kinds = {FlowStore: "run", FlowCache: "cache", ComputedFlow: "none"}
         flow = {"flow_store": kinds[type(self.flows)]} if self.flows is not None else {}
         return {"store": "frames" if isinstance(self.source, FrameStore) else "files"} | flow
+
+
+def open_shared(
+    config: Config, videos: Videos, folder: Path, on_decode: Progress | None, on_flow: Progress | None
+) -> Supply:
+    """`open_supply` by the first rank, for all of them: what it writes, the others map.
+
+    Raises:
+        OutputError: as for `open_supply`, or the others do not see what it wrote.
+        TrainingError: something failed on another rank.
+        ConfigError, DataError: as for `open_supply`.
+    """
+    supply = ranks.shared(lambda: open_supply(config, videos, folder, on_decode, on_flow))
+    with ranks.together():
+        for store in (supply.source, supply.flows):
+            if isinstance(store, FrameStore | FlowStore) and not store.path.is_file():
+                raise OutputError(
+                    f"{store.path}: was written by rank 0 and is not seen by rank {ranks.rank()}; with several "
+                    "machines, the run's folder must lie on a file system that all of them share"
+                )
+    return supply
 
 
 def open_supply(

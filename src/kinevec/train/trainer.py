@@ -3,7 +3,6 @@
 import logging
 import math
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,44 +11,45 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from kinevec import ranks
 from kinevec.config import Config
 from kinevec.data.batch import Batch
-from kinevec.data.loader import EpochSampler, Samples, make_loader
 from kinevec.data.source import fingerprint
-from kinevec.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    Interrupted,
-    TrainingError,
-    UsageError,
-)
-from kinevec.methods.method import Losses, Method
+from kinevec.errors import ConfigError, Interrupted, TrainingError
+from kinevec.methods.method import Losses, Method, joint
 from kinevec.models.conv import channels_last
+from kinevec.models.encoder import compile_encoders
 from kinevec.models.guard import guard_bf16
-from kinevec.runtime import autocast, default_workers, pick_precision, seeded
-from kinevec.train.checkpoint import CHECKPOINT, save_checkpoint, save_encoder
+from kinevec.runtime import Precision, autocast, pick_precision, seeded
+from kinevec.train.checkpoint import has_checkpoint, load_checkpoint
 from kinevec.train.clips import example_clips, step_seed, to_clips
+from kinevec.train.feed import Feed, LoaderDiedError, LoaderStoppedError
+from kinevec.train.finite import NotFinite, check_skip, check_weights, describe
+from kinevec.train.gradients import GradientMean
+from kinevec.train.heap import keep_freed_memory
+from kinevec.train.keeper import Keeper
 from kinevec.train.log import RunLog
-from kinevec.train.meter import Meter, Status
+from kinevec.train.meter import Fault, Status, Window
+from kinevec.train.parts import count_parts, cut, videos_per_step
+from kinevec.train.resume import check_fits, check_supply, check_videos, say_how
 from kinevec.train.schedule import learning_rate
 from kinevec.train.supply import Supply
+from kinevec.train.watch import Watch
 
 log = logging.getLogger(__name__)
 
 LOG_EVERY = 10  # steps; loss values leave the device only then
-FEW_CLIPS = 200  # no verdict on the share of failing clips before so many were asked for
 
 
 class Trainer:
-    """Trains from a position to the last epoch.
+    """Trains from a position to the last epoch; under several ranks, all of them call the same in the same order.
 
     Args:
         supply: of the clips.
         folder: of the run.
 
     Attributes:
-        facts: what "auto" came to: device, precision, batch.
+        facts: what "auto" came to: device, ranks, precision, batch.
     """
 
     def __init__(self, config: Config, supply: Supply, folder: Path, device: torch.device) -> None:
@@ -59,74 +59,111 @@ class Trainer:
         self.fingerprint = fingerprint(supply.videos)  # of a million names: once, not at every save
         self.folder = folder
         self.device = device
-        self.batch = min(config.train.batch, len(supply.source))
+        self.batch = videos_per_step(config, len(supply.source))
         if self.batch < config.train.batch:
-            log.warning("%d videos: the batch is lowered from %d to that", self.batch, config.train.batch)
-        workers = config.data.workers
-        self.sampler = EpochSampler(len(supply.source), self.batch, config.train.seed)
-        self.loader = make_loader(
-            Samples(
-                supply.source,
-                config,
-                color_here=_color_in_workers(config, device),
-                flows=supply.flows,
-                change=supply.change,
-            ),
-            self.sampler,
-            workers=default_workers(device) if workers < 0 else workers,
-            pin=device.type == "cuda",
-        )
-        self.steps_per_epoch = len(self.sampler)
+            now = "that" if self.batch == len(supply.source) else self.batch
+            lowered = "%d videos: the batch is lowered from %d to %s"
+            log.warning(lowered, len(supply.source), config.train.batch, now)
+        self.feed = Feed(config, supply, device, self.batch)
+        self.steps_per_epoch = len(self.feed)
         self.total = config.train.epochs * self.steps_per_epoch
         self.step = 0
-        self.failures: Counter[str] = Counter()
+        self.keeper = Keeper(folder, config)
+        self.skipped: set[int] = set()  # steps whose batches are left out
         with seeded(config.train.seed):
             self.model = Method(config)
         channels_last(self.model.to(device))
         self.optimizer = _optimizer(config, self.model)
-        self.precision = pick_precision(config.train.precision, device)
+        self.gradients = GradientMean(_learnt(self.model)) if ranks.world() > 1 else None
+        self.precision = _precision(config, device)
         if self.precision == "bf16":
             self._guard()
-        self.facts = {"device": str(device), "precision": self.precision, "batch": self.batch}
+        if config.train.compile:
+            compile_encoders(self.model, device)
+        if device.type == "cpu":
+            keep_freed_memory()
+        else:
+            torch.backends.cudnn.benchmark = (
+                True  # shapes never change: the fastest convolutions are looked for once
+            )
+        self.watch = Watch(config, self.model.rgb.queue, self.step, self.total)
+        self.facts = {
+            "device": str(device) if ranks.world() == 1 else device.type,  # each rank has another one
+            "ranks": ranks.world(),
+            "precision": self.precision,
+            "batch": self.batch,
+            "steps": self.total,
+        }
 
     def run(self, on_status: Callable[[Status], None] | None, stopped: threading.Event) -> None:
         """Trains to the end, or until `stopped` is set; then saves and raises `Interrupted`."""
-        journal = RunLog(self.folder, self.step)
-        meter = Meter(self.step, self.total)
+        if self.config.train.on_nan == "skip" and not ranks.shared(lambda: has_checkpoint(self.folder)):
+            self.save()  # something to go back to
+        journal = RunLog(self.folder, self.step, self.config) if ranks.first() else None
         try:
             while self.step < self.total:
-                epoch = self.step // self.steps_per_epoch
-                for batch in self._batches(epoch, meter, stopped):
-                    losses, gradient = self.train_step(batch)
-                    meter.add(losses, gradient, 2 * len(batch))
-                    last = self.step % self.steps_per_epoch == 0
-                    if self.step % LOG_EVERY == 0 or last or stopped.is_set():
-                        status = meter.status(epoch + 1, self.step)
-                        self._check_finite(status.values)
-                        journal.write(self.step, status.values | {"lr": self._rate(self.step - 1)})
-                        if on_status:
-                            on_status(status)
-                    if stopped.is_set():
-                        self._leave()
-                self.save()
-                self._report_failures(epoch + 1)
+                try:
+                    with self._loader_words():
+                        self._epoch(journal, on_status, stopped)
+                except NotFinite as found:
+                    self._leave_out(found.fault)
+                    if journal:
+                        journal.rewind(self.step)
         finally:
-            journal.close()
+            if journal:
+                journal.close()
+
+    def _epoch(
+        self, journal: RunLog | None, on_status: Callable[[Status], None] | None, stopped: threading.Event
+    ) -> None:
+        """Trains to the end of the epoch, which is saved."""
+        epoch, every = self.step // self.steps_per_epoch, self.config.train.save_every
+        first = self.step - epoch * self.steps_per_epoch
+        for batch in self.feed.batches(epoch, first, stopped, self.watch.meter):
+            if self.step in self.skipped:
+                self.step += 1
+            else:
+                losses, gradient = self.train_step(batch)
+                self.watch.add(self.step - 1, losses, gradient, batch.index)
+            last = self.step % self.steps_per_epoch == 0
+            if self.step % LOG_EVERY == 0 or last:
+                self._look(epoch + 1, journal, on_status)
+            if last:
+                self.watch.end_epoch(self.step, self.steps_per_epoch)
+            if self.feed.ends(stopped):
+                self._leave()
+            if last or (every and self.step % every == 0):
+                self.save()
+        self.feed.failures.report(epoch + 1)
+
+    def _look(self, epoch: int, journal: RunLog | None, on_status: Callable[[Status], None] | None) -> None:
+        """Waits for the device, and says and notes how the run stands."""
+        window = self._sound_window()
+        if not window.steps:  # all were left out
+            return
+        status, words = self.watch.look(window, epoch, self.step)
+        for sentence in words:
+            log.warning("step %d: %s", self.step, sentence)
+        if journal:
+            journal.write(self.step, status.figures | {"lr": self._rate(self.step - 1)}, words)
+        if on_status:
+            on_status(status)
 
     def train_step(self, batch: Batch) -> tuple[Losses, Tensor]:
         """One step: losses, gradients, optimiser, and last the key side and the queue.
 
+        The parts of a batch (`train.accumulate`) see the same weights, key side and queue: with parts on other ranks
+        they make up one step, whose gradient is the mean of theirs.
+
         Returns:
-            The losses, and the norm of the gradient before it is clipped, ().
+            This rank's losses, and the norm of the gradient before it is clipped, ().
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
-        clips = to_clips(batch, self.config, self.device, self.step)
-        random = seeded(step_seed(self.config, self.step), self.device)  # dropout
-        with random, autocast(self.device, self.precision):
-            losses: Losses = self.model(clips)
         self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        passes = self.config.train.accumulate
+        parts = cut(batch, passes) if passes > 1 else [batch]
+        losses = joint([self._learn(part, number, passes) for number, part in enumerate(parts)])
         most = self.config.train.clip_norm or math.inf
         gradient = torch.nn.utils.clip_grad_norm_(self.model.parameters(), most)
         self.optimizer.step()
@@ -134,83 +171,112 @@ class Trainer:
         self.step += 1
         return losses, gradient
 
+    def _learn(self, part: Batch, number: int, passes: int) -> Losses:
+        """Losses and gradients of a part of the step, pass `number` of so many on this rank."""
+        place = ranks.rank() * passes + number
+        clips = to_clips(part, self.config, self.device, self.step, place, count_parts(self.config))
+        random = seeded(step_seed(self.config, self.step, place), self.device)  # dropout
+        with random, autocast(self.device, self.precision):
+            losses: Losses = self.model(clips)
+        averaged = self.gradients if number == passes - 1 else None
+        if averaged:
+            averaged.begin()
+        (losses.total / passes if passes > 1 else losses.total).backward()  # type: ignore[no-untyped-call]
+        if averaged:
+            averaged.finish()
+        return losses
+
     def save(self) -> None:
-        """Writes checkpoint and encoder."""
+        """Writes checkpoint and encoder; NaN must not overwrite the last whole one. All ranks wait for the first.
+
+        Raises:
+            NotFinite: a figure or a weight is not finite.
+            OutputError: they cannot be written; what was there before is whole.
+        """
+        window = self._sound_window()
+        if ranks.world() > 1:  # a run that goes on from here knows only what the first rank saves
+            self.watch.meter.rows = list(torch.tensor(window.values, device=self.device))
+        check_weights(self.model, self.step - 1, self.watch.meter.last)
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
-            "videos": {"count": len(self.videos), "fingerprint": self.fingerprint},
-            "failures": dict(self.failures),
+            "videos": self._videos_known(),
+            "failures": dict(self.feed.failures.counts),
             "supply": self.supply.facts,
+            "facts": self.facts,
+            "watch": self.watch.state(),
+            "skipped": sorted(self.skipped),
         }
-        save_checkpoint(self.folder, state, self.config)
-        save_encoder(self.folder, self.model.encoder, self.config, self.step)
+        with ranks.together():
+            if ranks.first():
+                self.keeper.save(state, self.model.encoder, self.watch.best_step)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Takes up the position of a checkpoint.
 
         Raises:
-            CheckpointError: the run was made on other videos.
+            CheckpointError: the run was made on other videos, from another store, or of another architecture.
         """
-        before, now = state["videos"]["count"], len(self.videos)
-        if (before, state["videos"]["fingerprint"]) != (now, self.fingerprint):
-            there = f"now there are {now}" if now != before else "of which some have other names now"
-            raise CheckpointError(
-                f"{self.folder}: was made on {before} videos, {there}; resume with the same data"
-            )
-        supply = state.get("supply", {})
-        if supply != self.supply.facts:
-            raise CheckpointError(
-                f"{self.folder}: was made from {_words(supply) or 'an older version'}, now it would read "
-                f"{_words(self.supply.facts)}; set data.store and flow.store as they were"
-            )
+        check_videos(self.folder, state["videos"], self._videos_known())
+        check_supply(self.folder, state["supply"], self.supply.facts)
+        check_fits(self.folder, self.model, state["model"])
+        say_how(state, self.facts)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
-        self.failures = Counter(state["failures"])
+        self.feed.failures.restore(state["failures"])
+        self.skipped |= set(state["skipped"])
+        self.watch = Watch(self.config, self.model.rgb.queue, self.step, self.total)
+        self.watch.restore(state["watch"], self.device)
+        if ranks.first():
+            self.keeper.take_up(state, self.model.encoder, self.watch.best_step)
 
-    def _save_finite(self) -> None:
-        """Saves between two looks at the losses; NaN must not overwrite the last whole checkpoint."""
-        finite = [bool(parameter.isfinite().all()) for parameter in self.model.parameters()]
-        self._check_finite({"a weight of the model": 0.0 if all(finite) else math.nan})
-        self.save()
+    def _videos_known(self) -> dict[str, Any]:
+        return {"count": len(self.videos), "fingerprint": self.fingerprint}
+
+    def _sound_window(self) -> Window:
+        """The figures of the steps since the last look.
+
+        Raises:
+            NotFinite: one of them is not finite.
+        """
+        window = self.watch.meter.window()
+        fault = window.fault()
+        if fault is not None:
+            raise NotFinite(fault)
+        return window
+
+    def _leave_out(self, fault: Fault) -> None:
+        """Goes back to the last checkpoint, from where the run goes on without the batch of a fault.
+
+        Raises:
+            TrainingError: that is not asked for, or has been done too often; names step, figures and videos.
+        """
+        names = [self.videos.record(place).name for place in fault.videos]
+        words = describe(self.folder, fault, names, self.total)
+        train, saved = self.config.train, has_checkpoint(self.folder)
+        check_skip(words, train, saved=saved, skipped=len(self.skipped))
+        self.skipped.add(fault.step)
+        self.restore(load_checkpoint(self.folder, self.config))
+        log.warning("%s: back to step %d, and on without that batch", words, self.step)
 
     def _leave(self) -> NoReturn:
-        self._save_finite()
+        self.save()
         raise Interrupted(
             f"stopped at step {self.step} of {self.total}; everything is saved in {self.folder}, "
             "and resuming goes on from here"
         )
 
-    def _batches(self, epoch: int, meter: Meter, stopped: threading.Event) -> Iterator[Batch]:
-        self.sampler.epoch = epoch
-        self.sampler.skip = self.step - epoch * self.steps_per_epoch
-        with self._loader_words(stopped):
-            batches = iter(self.loader)
-        while True:
-            with meter.waiting(), self._loader_words(stopped):
-                batch: Batch | None = next(batches, None)
-            if batch is None:
-                return
-            self._count_failures(batch)
-            yield batch
-
     @contextmanager
-    def _loader_words(self, stopped: threading.Event) -> Iterator[None]:
-        """What goes wrong in a loader process comes out in its own words."""
+    def _loader_words(self) -> Iterator[None]:
+        """Leaves, with everything saved, where a loader has no more to give."""
         try:
             yield
-        except (ConfigError, DataError, UsageError) as error:
-            # PyTorch wraps the message into the worker's traceback.
-            last = str(error).strip().splitlines()[-1]
-            raise type(error)(last.partition(f"{type(error).__name__}: ")[2] or last) from error
-        except (RuntimeError, OSError, EOFError) as error:  # OSError, EOFError: it died while handing over
-            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
-                raise
-            if stopped.is_set():  # whoever asked us to stop asked them too
-                self._leave()
-            self._save_finite()
+        except LoaderStoppedError:
+            self._leave()
+        except LoaderDiedError as error:
+            self.save()
             raise TrainingError(
                 f"a loader process died at step {self.step} of {self.total} (out of memory?); everything is "
                 f"saved in {self.folder}: lower data.workers and --resume"
@@ -221,59 +287,31 @@ class Trainer:
         return learning_rate(step, self.total, warmup, self.config.train.lr)
 
     def _guard(self) -> None:
-        example = example_clips(self.config, min(4, self.batch), self.device)
+        example = example_clips(self.config, min(4, self.batch // count_parts(self.config)), self.device)
         with seeded(self.config.train.seed, self.device):  # dropout must not draw from the caller's generator
             changed = guard_bf16(self.model, example.rgb[0], lambda _: self.model(example))
         for route in sorted(set(changed.values())):
             names = [name for name, other in changed.items() if other == route]
             log.info("bf16 is wrong on this machine for %s: computed %s instead", ", ".join(names), route)
 
-    def _check_finite(self, values: dict[str, float]) -> None:
-        wrong = [name for name, value in values.items() if not math.isfinite(value)]
-        if wrong:
-            saved = (self.folder / CHECKPOINT).exists()
-            kept = "the last checkpoint is whole" if saved else "nothing was saved yet"
-            raise TrainingError(
-                f"{', '.join(wrong)} is not finite by step {self.step} of {self.total}; {kept}. "
-                f"Lower train.lr (now {self.config.train.lr}) or set train.precision=fp32"
-            )
 
-    def _count_failures(self, batch: Batch) -> None:
-        for place, reason in batch.failures:
-            name = self.videos.record(place).name
-            if name not in self.failures:
-                log.warning("%s: %s; another video takes its place", name, reason)
-            self.failures[name] += 1
-        failed, asked = sum(self.failures.values()), (self.step + 1) * self.batch
-        if asked >= FEW_CLIPS and failed > self.config.data.failed_share * asked:
-            worst = ", ".join(name for name, _ in self.failures.most_common(5))
-            raise DataError(
-                f"{failed} of {asked} videos asked for could not be read ({len(self.failures)} files: {worst}, "
-                f"…), more than data.failed_share = {self.config.data.failed_share}"
-            )
-
-    def _report_failures(self, epoch: int) -> None:
-        if self.failures:
-            log.warning(
-                "after epoch %d: %d clips of %d files were replaced because they could not be read",
-                epoch,
-                sum(self.failures.values()),
-                len(self.failures),
-            )
+def _precision(config: Config, device: torch.device) -> Precision:
+    """That of the configuration; ranks that differ would wait for each other for ever."""
+    chosen = ranks.collected(pick_precision(config.train.precision, device))
+    if len(set(chosen)) > 1:
+        raise ConfigError(
+            f"train.precision={config.train.precision} came to {', '.join(chosen)} on the ranks' machines, which "
+            "differ; set it to fp32 or bf16"
+        )
+    return chosen[0]
 
 
-def _words(facts: dict[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in facts.items())
-
-
-def _color_in_workers(config: Config, device: torch.device) -> bool:
-    where = config.views.color_on
-    return where == "worker" or (where == "auto" and device.type == "cpu")
+def _learnt(model: Method) -> list[torch.nn.Parameter]:
+    return [p for p in model.parameters() if p.requires_grad]
 
 
 def _optimizer(config: Config, model: Method) -> torch.optim.Optimizer:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    train = config.train
+    parameters, train = _learnt(model), config.train
     if train.optimizer == "sgd":
         return torch.optim.SGD(
             parameters, lr=train.lr, momentum=0.9, weight_decay=train.weight_decay, fused=True

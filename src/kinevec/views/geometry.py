@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 Box = tuple[int, int, int, int]
 
+LARGE = 4  # times the side of a view: larger frames are scaled down while they are decoded
 NEARLY = 1e-6  # of a pixel: a box that ends so close to a pixel's edge ends on it
 ATTEMPTS = 10  # to draw a crop that fits, before the largest allowed central one is taken
 
@@ -69,6 +70,16 @@ def centre_square(height: int, width: int) -> Geometry:
     side = min(height, width)
     x, y = (width - side) // 2, (height - side) // 2
     return Geometry((x, y, x + side, y + side), flip=False)
+
+
+def decode_size(height: int, width: int, side: int) -> tuple[int, int] | None:
+    """A size (height, width) to decode frames to from which views of `side` pixels are cut; None: as they are.
+
+    Frames whose short side is more than `LARGE` times the view's are scaled down while they are decoded, so that a
+    video fits into memory.
+    """
+    scale = LARGE * side / min(height, width)
+    return (math.ceil(height * scale), math.ceil(width * scale)) if scale < 1 else None
 
 
 def crop_resize(frames: NDArray[np.uint8], geometry: Geometry, size: int) -> NDArray[np.uint8]:

@@ -23,11 +23,12 @@ class Folder:
     """Where things are in an output folder."""
 
     root: Path
+    worker: str = ""  # whose parts lie apart; "": nobody's
 
     @property
     def parts(self) -> Path:
         """Folder of the files that are being written; empty between runs."""
-        return self.root / "parts"
+        return self.root / "parts" / self.worker
 
     def place_for(self, name: str, digest: str) -> str:
         """Where a prepared file goes, relative to the root: the same for the same name and content only.

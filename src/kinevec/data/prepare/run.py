@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 
+from kinevec.cluster import Cluster, Lost
 from kinevec.data.duplicates import find_copies, write_copies
 from kinevec.data.manifest import read_manifest
 from kinevec.data.manifest_file import Row, write_manifest
@@ -20,6 +21,7 @@ from kinevec.data.prepare.check import Stamp
 from kinevec.data.prepare.entries import Entry, Prepared, Refusal
 from kinevec.data.prepare.folder import Folder
 from kinevec.data.prepare.journal import Journal
+from kinevec.data.prepare.on_ray import run_on_ray
 from kinevec.data.prepare.plan import PrepareConfig
 from kinevec.data.prepare.summary import Summary, write_rejected
 from kinevec.data.prepare.transcode import Job, Outcome, Transcoder
@@ -42,6 +44,7 @@ def prepare(
     config: PrepareConfig | None = None,
     *,
     workers: int = 1,
+    cluster: Cluster | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Summary:
@@ -55,6 +58,7 @@ def prepare(
         out: the output folder: new, empty, or prepared with the same settings.
         workers: processes of 0.12 GB, with motion statistics 0.42 GB; they are spawned, so a script needs
             the usual `if __name__ == "__main__"`. 0: this process.
+        cluster: work there instead; a file whose worker is lost is tried again.
         progress: called with (files done, files in all).
         stop: set it to stop early; without it, SIGINT and SIGTERM do, if this is the main thread.
 
@@ -77,7 +81,7 @@ def prepare(
         Journal(folder.root) as journal,
     ):
         run = _Run(folder, config, mine, journal)
-        run.work(workers, progress, asked)
+        run.work(workers, cluster, progress, asked)
         summary = run.conclude(complete=True)
     summary.inside = len(records) - len(mine)
     leaks = [str(copies) for copies in summary.copies if copies.leak]
@@ -106,7 +110,9 @@ class _Run:
         self.done = 0
         self.new = 0
 
-    def work(self, workers: int, progress: Progress | None, stop: threading.Event) -> None:
+    def work(
+        self, workers: int, cluster: Cluster | None, progress: Progress | None, stop: threading.Event
+    ) -> None:
         """Does all files that are not done yet."""
         total = len(self.records)
         jobs = [job for job in map(self._job, self.records) if job]
@@ -115,7 +121,9 @@ class _Run:
             progress(self.done, total)
         task = Transcoder(self.folder, self.config)
         try:
-            with closing(run_jobs(task, jobs, workers, stop)) as results:
+            with closing(
+                run_on_ray(task, jobs, cluster, stop) if cluster else run_jobs(task, jobs, workers, stop)
+            ) as results:
                 for job, outcome in results:
                     self._take(job, outcome)
                     self.done += 1
@@ -168,8 +176,11 @@ class _Run:
         digest = known.result.hash if known and isinstance(known.result, Prepared) else ""
         return Job(record.name, Path(os.path.abspath(record.path)), digest)
 
-    def _take(self, job: Job, outcome: Outcome | Died) -> None:
+    def _take(self, job: Job, outcome: Outcome | Died | Lost) -> None:
         """Puts down what came of a job."""
+        if isinstance(outcome, Lost):
+            self.refused[job.name] = Refusal("failed", str(outcome))
+            return
         if isinstance(outcome, Died):
             if not outcome.crashed:
                 raise WorkError(

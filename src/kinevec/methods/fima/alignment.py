@@ -47,6 +47,9 @@ class Predictions:
 class MotionAlignment(nn.Module):
     """Motion decoder, queues of motion keys, and the three terms of FIMA.
 
+    "The batch" whose cells and local clips are negatives of L_pix and L_frame is one forward pass on one rank, as in
+    the authors' code: more ranks, or `train.accumulate`, make it smaller, while the queues hold keys of all ranks.
+
     Args:
         config: all of it.
         channels: C of the RGB encoder's last feature map.

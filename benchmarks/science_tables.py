@@ -1,0 +1,98 @@
+"""Tables of the benchmark with real people and controlled backgrounds (benchmarks/science)."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+Result = dict[str, Any]
+COLUMNS = {"R@1": "R@1", "linear top-1": "linear"}
+OWN = "classifier top-1"
+
+
+def science_table(result: Result) -> str:
+    """Every row on every set: mean ± standard deviation over seeds, in percent."""
+    cells = result["cells"]
+    sets = [name for name in ("unbiased", "biased", "original") if any(cell["set"] == name for cell in cells)]
+    heads = [f"{name} {short}" for name in sets for short in COLUMNS.values()]
+    lines = ["| | " + " | ".join([*heads, "steps", "minutes"]) + " |", "|---|" + "---:|" * (len(heads) + 2)]
+    for row, title in result["titles"].items():
+        own = [cell for cell in cells if cell["row"] == row]
+        if not own:
+            continue
+        scores = [
+            _spread(c["scores"][score] for c in own if c["set"] == name) for name in sets for score in COLUMNS
+        ]
+        steps = "–".join(str(n) for n in sorted({cell["steps"] for cell in own}))
+        minutes = np.mean([cell["processor minutes"] for cell in own])
+        lines.append(f"| {title} | " + " | ".join([*scores, steps, f"{minutes:.0f}"]) + " |")
+    chance = [f"{result['chance'][score]:.1f}" for _ in sets for score in COLUMNS]
+    lines.append("| chance | " + " | ".join([*chance, "", ""]) + " |")
+    data, seeds = result["data"], sorted({cell["seed"] for cell in cells})
+    classifiers = [
+        f"{name} {_spread(c['scores'][OWN] for c in cells if c['set'] == name and OWN in c['scores'])}"
+        for name in sets
+        if any(c["set"] == name and OWN in c["scores"] for c in cells)
+    ]
+    ceiling = f" The supervised encoder's own classifier: {', '.join(classifiers)}." if classifiers else ""
+    lines += [
+        "",
+        f"{data['test']} test videos of people never trained on, {data['train']} train videos, {data['classes']} "
+        f"classes; mean ± standard deviation over seeds {', '.join(map(str, seeds))} (a single number: one seed); last "
+        f"step, nothing selected on test; minutes of one processor core, judging included.{ceiling} {_made(cells)}",
+    ]
+    return "\n".join(lines)
+
+
+def search_table(result: Result) -> str:
+    """What each setting reaches with each row, on training people held out; the chosen one in bold."""
+    names = list(result["settings"])
+    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for row, title in result["titles"].items():
+        if row not in result["mean"]:
+            continue
+        mean, best = result["mean"][row], result["chosen"][row]
+        shown = [f"{mean[name]:.1f}" if name in mean else "" for name in names]
+        shown = [f"**{value}**" if name == best else value for name, value in zip(names, shown, strict=True)]
+        lines.append(f"| {title} | " + " | ".join(shown) + " |")
+    held = sorted({trial["held"] for trial in result["trials"]})
+    lines += ["", f"The {result['criterion']} ({', '.join(held)}), unbiased set. {_made(result['trials'])}"]
+    return "\n".join(lines)
+
+
+def calibration_table(result: Result) -> str:
+    """How well supervised training does with each look, on training people held out."""
+    people = sorted({trial["held"] for trial in result["trials"]})
+    lines = [
+        "| | set | texture | light | drift | clip | "
+        + " | ".join(f"{who} held out" for who in people)
+        + " |",
+        "|---|---|---:|---:|---:|---|" + "---:|" * len(people),
+    ]
+    for name in dict.fromkeys(trial["name"] for trial in result["trials"]):
+        own = [trial for trial in result["trials"] if trial["name"] == name]
+        look, clip, steps = own[0]["look"], own[0]["config"]["clip"], own[0]["config"]["train"]["epochs"]
+        of = {trial["held"]: f"{trial['accuracy']:.1f}" for trial in own}
+        shape = f"{clip['frames']} × {clip['size']}², stride {clip['stride']}, {steps} epochs"
+        shown = " | ".join(of.get(who, "") for who in people)
+        texture = [look[key] if own[0]["kind"] != "original" else "" for key in ("texture", "light", "drift")]
+        lines.append(
+            f"| {name} | {own[0]['kind']} | " + " | ".join(map(str, texture)) + f" | {shape} | {shown} |"
+        )
+    lines += ["", f"Top-1 of the classifier in percent, one seed; {result['provenance']['machine']}."]
+    return "\n".join(lines)
+
+
+def _spread(values: Iterable[float]) -> str:
+    found = list(values)
+    if not found:
+        return ""
+    return f"{np.mean(found):.1f} ± {np.std(found, ddof=1):.1f}" if len(found) > 1 else f"{found[0]:.1f}"
+
+
+def _made(cells: list[Result]) -> str:
+    machines, commits = (
+        sorted({cell["machine"] for cell in cells}),
+        sorted({str(cell["commit"]) for cell in cells}),
+    )
+    return f"{', '.join(machines)}; commit {', '.join(commits)}."

@@ -1,0 +1,98 @@
+"""From the name of a place to the encoder that lies there."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from kinevec.config import Config, Model, from_dict
+from kinevec.encoders import folder, foreign, hub
+from kinevec.encoders.loaded import Loaded
+from kinevec.encoders.weights import SAFE, fitted, read_safetensors
+from kinevec.errors import CheckpointError, InputError
+from kinevec.models import build_encoder
+from kinevec.runtime import seeded
+from kinevec.train.checkpoint import ENCODER
+
+UNTRAINED = "untrained:"
+HUB = "hub:"
+RUN = "run.json"
+COUNTS = ("videos", "looped", "rejected")  # of RUN, what may be told to others
+
+
+def load(place: str | Path) -> Loaded:
+    """The encoder of a place.
+
+    Args:
+        place: a run's folder or its `encoder.safetensors`; a folder made by `kinevec export` or `convert`; a file of
+            weights that `kinevec convert` knows; `untrained:NAME`, an encoder of that name before any training;
+            `org/name` or `org/name@revision` on the Hugging Face hub where no file or folder has this name, or
+            `hub:org/name`.
+
+    Raises:
+        InputError: nothing is there, or the hub cannot be asked.
+        CheckpointError: a file is damaged, unsafe, too new, or does not fit the encoder it names.
+        ConfigError: no encoder has this name.
+    """
+    name = str(place)
+    if name.startswith(UNTRAINED):
+        return _untrained(name)
+    if name.startswith(HUB):
+        return folder.read(hub.download(name.removeprefix(HUB)), name)
+    path = Path(place)
+    if path.is_dir():
+        return _from_folder(path)
+    if path.is_file():
+        return _from_file(path)
+    if hub.is_id(name):
+        return folder.read(hub.download(name), name)
+    raise InputError(f"{place}: no such run, folder or file")
+
+
+def _untrained(name: str) -> Loaded:
+    config = Config(model=Model(name.removeprefix(UNTRAINED)))
+    with seeded(config.train.seed):
+        return Loaded(build_encoder(config.model.name), config, name, step=0)
+
+
+def _from_folder(path: Path) -> Loaded:
+    if (path / folder.CONFIG).is_file():
+        return folder.read(path, str(path))
+    if (path / ENCODER).is_file():
+        return _from_run(path / ENCODER, str(path), *read_safetensors(path / ENCODER))
+    raise InputError(
+        f"{path}: no {ENCODER} in it; is it the folder of a run? (That of an exported model has {folder.CONFIG}.)"
+    )
+
+
+def _from_file(path: Path) -> Loaded:
+    if path.suffix != SAFE:
+        return foreign.bring(path).loaded
+    if path.name == folder.WEIGHTS and (path.parent / folder.CONFIG).is_file():
+        return folder.read(path.parent, str(path))
+    weights, header = read_safetensors(path)
+    if "config" in header:
+        return _from_run(path, str(path), weights, header)
+    return foreign.bring(path).loaded
+
+
+def _from_run(path: Path, source: str, weights: dict[str, Tensor], header: dict[str, str]) -> Loaded:
+    """From a file that a run wrote: weights, and the configuration in the header."""
+    try:
+        config = from_dict(Config, tomllib.loads(header["config"]))
+        step = int(header["step"])
+    except (KeyError, ValueError) as error:  # a TOMLDecodeError is a ValueError
+        raise CheckpointError(f"{path}: damaged, or not written by kinevec ({error})") from error
+    return Loaded(fitted(config.model.name, weights, path), config, source, step, _counts(path.parent / RUN))
+
+
+def _counts(path: Path) -> dict[str, Any]:
+    """The counts that a run wrote down beside its weights; none where they are not there any more."""
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    known = facts if isinstance(facts, dict) else {}
+    return {name: known[name] for name in COUNTS if isinstance(known.get(name), int)}

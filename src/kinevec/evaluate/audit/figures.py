@@ -1,0 +1,148 @@
+"""The figures of an audit: what survives a change, and what is lost by it, with intervals over the test videos."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinevec.evaluate.audit.settings import APPEARANCE_FREE, BACKGROUND, REVERSED, STATIC, Side
+from kinevec.evaluate.significance import LEVEL, interval
+
+Floats = NDArray[np.float64]
+Draws = NDArray[np.int64]  # (B, Q): B bootstrap samples of the test videos
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number in percent with its 95 % bootstrap interval over the test videos.
+
+    Attributes:
+        value: None where it has no meaning, as `undefined` says.
+        undefined: why there is no value; "" where there is.
+        raw: the value before it was clipped to 0 to 100.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    undefined: str = ""
+    raw: float | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a figure tells, and what it is made from.
+
+    Attributes:
+        kind: survives: (changed − chance) / (original − chance); lost: 1 − that; share: of test videos.
+    """
+
+    title: str
+    question: str
+    kind: Literal["survives", "lost", "share"]
+    condition: str
+    side: Side
+
+
+FIGURES = {
+    "static": Figure(
+        "Survives without motion",
+        "How much of the score above chance is still there when every frame is the same? High: it can be had from a "
+        "still picture.",
+        "survives",
+        STATIC,
+        "both",
+    ),
+    "appearance_free": Figure(
+        "Survives without appearance",
+        "How much is still there when only moving noise is left, of which no single frame shows anything? High: "
+        "motion alone is enough.",
+        "survives",
+        APPEARANCE_FREE,
+        "both",
+    ),
+    "reversal": Figure(
+        "Lost when time runs backward",
+        "How much of the score above chance is lost when only the test videos are played backward? High: the encoder "
+        "takes the direction for a part of the motion.",
+        "lost",
+        REVERSED,
+        "queries",
+    ),
+    "arrow": Figure(
+        "Tells forward from backward",
+        "How often does a linear probe on the features say rightly whether a video runs forward or backward? "
+        "50 is a guess.",
+        "share",
+        REVERSED,
+        "both",
+    ),
+    "background": Figure(
+        "Lost with another background",
+        "How much of the score above chance is lost when only the test videos get the background of another class? "
+        "High: the encoder goes by what stands behind.",
+        "lost",
+        BACKGROUND,
+        "queries",
+    ),
+    "follows": Figure(
+        "Follows the new background",
+        "How often does such a video get the label that its new background came with, which is wrong?",
+        "share",
+        BACKGROUND,
+        "queries",
+    ),
+}
+
+
+def bootstrap(count: int, resamples: int, seed: int) -> Draws:
+    """(B, Q) test videos drawn with replacement."""
+    return np.random.default_rng(seed).integers(0, count, (resamples, count))
+
+
+def share(hits: Floats, resamples: int, seed: int) -> Estimate:
+    """The mean of hits (Q,) in percent."""
+    if not len(hits):
+        return Estimate(None, undefined="no test video could be changed in this way")
+    low, high = interval(hits, [""] * len(hits), resamples=resamples, seed=seed)
+    value = 100 * float(hits.mean())
+    return Estimate(value, 100 * low, 100 * high, raw=value)
+
+
+def survives(changed: Floats, original: Floats, chance: Floats, draws: Draws) -> Estimate:
+    """(changed − chance) / (original − chance) in percent, clipped to 0 to 100.
+
+    Both are resampled together. Where the original is not above chance with its whole interval, the ratio says
+    nothing and has no value.
+
+    Args:
+        changed, original: (Q,) hits on the same test videos.
+        chance: (Q,) what a guess would reach on each.
+        draws: see `bootstrap`.
+    """
+    above, kept = original - chance, changed - chance
+    whole = above[draws].mean(1)
+    tail = (1 - LEVEL) / 2
+    if np.quantile(whole, tail) <= 0:
+        return Estimate(
+            None,
+            undefined=f"the original scores {100 * original.mean():.1f} %, not clearly above chance "
+            f"({100 * chance.mean():.1f} %)",
+        )
+    raw = 100 * float(kept.mean() / above.mean())
+    sound = whole > 0
+    ratios = 100 * kept[draws].mean(1)[sound] / whole[sound]
+    low, high = np.quantile(ratios, [tail, 1 - tail])
+    return Estimate(_clipped(raw), _clipped(float(low)), _clipped(float(high)), raw=raw)
+
+
+def lost(survived: Estimate) -> Estimate:
+    """What does not survive: 100 − it."""
+    if survived.value is None or survived.low is None or survived.high is None or survived.raw is None:
+        return survived
+    return Estimate(100 - survived.value, 100 - survived.high, 100 - survived.low, raw=100 - survived.raw)
+
+
+def _clipped(value: float) -> float:
+    return min(max(value, 0.0), 100.0)

@@ -1,0 +1,55 @@
+"""What an audit found."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kinevec.data.whole import write_text
+from kinevec.evaluate.audit.collect import Example
+from kinevec.evaluate.audit.figures import Estimate
+from kinevec.evaluate.audit.settings import Side
+
+Scores = Mapping[str, Mapping[Side, Mapping[str, Estimate]]]  # condition → side → metric
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found.
+
+    Attributes:
+        figures: encoder ("trained", "untrained") → figure, a key of FIGURES → metric → estimate.
+        scores: encoder → condition → who is changed → metric → estimate.
+        chance: metric → percent that guessing reaches.
+        similarity: encoder → condition → mean cosine between a test video's feature when changed and as it is.
+        examples: test videos to look at; not written.
+        facts: how it was found: data, protocol, masks, provenance.
+    """
+
+    figures: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
+    scores: Mapping[str, Scores]
+    chance: Mapping[str, float]
+    similarity: Mapping[str, Mapping[str, float]]
+    examples: tuple[Example, ...]
+    facts: Mapping[str, Any]
+
+    def write(self, path: Path) -> None:
+        """Writes all but the examples as JSON, atomically."""
+        content = {
+            "figures": _plain(self.figures),
+            "scores": _plain(self.scores),
+            "chance": dict(self.chance),
+            "similarity": _plain(self.similarity),
+            **self.facts,
+        }
+        write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """Mappings and estimates as JSON has them; an estimate leaves out what it lacks."""
+    if isinstance(value, Estimate):
+        return {key: item for key, item in asdict(value).items() if item not in (None, "")} or {"value": None}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

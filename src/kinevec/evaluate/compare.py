@@ -1,0 +1,136 @@
+"""Two evaluations on the same test videos, side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from kinevec.data.records import some
+from kinevec.errors import InputError
+from kinevec.evaluate.outcomes import PER_CLASS, TOP5, hits_behind
+from kinevec.evaluate.significance import Difference, paired
+
+Content = Mapping[str, Any]
+
+# Settings that bear on some protocols only.
+ABOUT = {
+    "k": {"knn"},
+    "temperature": {"knn"},
+    "shots": {"few-shot"},
+    "draws": {"few-shot"},
+    "seeds": {"linear", "few-shot", "finetune"},
+    "finetune": {"finetune"},
+}
+# Differences that change no number, or say nothing by themselves.
+INCIDENTAL = {"protocols", "finetune.workers", "finetune.seed", "finetune.clips", "finetune.crops"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two encoders differ.
+
+    Attributes:
+        first, second: where they lie.
+        differences: score → difference.
+        notes: what else differs than the encoder, in words.
+    """
+
+    first: str
+    second: str
+    differences: dict[str, Difference]
+    notes: list[str]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        rows = {name: {**asdict(found), "points": found.points} for name, found in self.differences.items()}
+        return {"first": self.first, "second": self.second, "notes": self.notes, "differences": rows}
+
+
+def compare(first: Content, second: Content) -> Comparison:
+    """The scores that both have: the first's encoder less the second's, with interval and p-value.
+
+    Args:
+        first, second: from `result.read_result` or `Evaluation.content`. Of each the encoder that was asked for is
+            taken, not the untrained one beside it. Test videos may stand in another order.
+
+    Raises:
+        InputError: the test videos or their labels differ, or there is no common score.
+    """
+    a, b = first["outcomes"], second["outcomes"]
+    _check_videos(
+        dict(zip(a["videos"], a["labels"], strict=True)), dict(zip(b["videos"], b["labels"], strict=True))
+    )
+    place = {video: i for i, video in enumerate(b["videos"])}
+    order = [place[video] for video in a["videos"]]
+    mine, theirs = a["hits"][first["judged"]], b["hits"][second["judged"]]
+    found: dict[str, Difference] = {}
+    for name in (name for hit in mine if hit in theirs for name in _scores_of(hit)):
+        hits = hits_behind(name)
+        found[name] = paired(
+            np.array(mine[hits], np.float64),
+            np.array(theirs[hits], np.float64)[order],
+            a["labels"],
+            per_class=name.endswith(PER_CLASS),
+        )
+    if not found:
+        raise InputError(
+            f"no common score: one has {', '.join(mine)}; the other {', '.join(theirs)}. Name the same --protocols"
+        )
+    return Comparison(source(first), source(second), found, _notes(first, second))
+
+
+def source(content: Content) -> str:
+    """Where the encoder of an evaluation lay, or the encoders."""
+    runs = content.get("runs") or [content["run"]]
+    return ", ".join(str(run["folder"]) for run in runs)
+
+
+def _scores_of(hits: str) -> list[str]:
+    """The scores that some hits make, in the order of `Outcomes.names`."""
+    return [hits, f"{hits.removesuffix(TOP5)}{PER_CLASS}"] if hits.endswith(TOP5) else [hits]
+
+
+def _check_videos(mine: Mapping[str, str], theirs: Mapping[str, str]) -> None:
+    for these, those, which in ((mine, theirs, "the first"), (theirs, mine, "the second")):
+        alone = [video for video in these if video not in those]
+        if alone:
+            raise InputError(
+                f"the test videos differ ({len(mine)} and {len(theirs)}): {len(alone)} only in {which}: "
+                f"{some(alone)}. Judge both encoders on the same data"
+            )
+    other = [video for video in mine if mine[video] != theirs[video]]
+    if other:
+        raise InputError(
+            f"{len(other)} of {len(mine)} test videos have another label: {some(other)}. Judge both encoders "
+            "on the same data"
+        )
+
+
+def _notes(first: Content, second: Content) -> list[str]:
+    """What differs in how the two were judged, as far as it bears on protocols that both have."""
+    notes = []
+    one, two = first["protocol"], second["protocol"]
+    if one.get("train_videos") != two.get("train_videos"):
+        notes.append("the training videos, or their labels, differ")
+    mine, theirs = _flat(one["settings"]), _flat(two["settings"])
+    common = set(mine["protocols"]) & set(theirs["protocols"])
+    for key in dict.fromkeys([*mine, *theirs]):
+        about = ABOUT.get(key.partition(".")[0], common)
+        if mine.get(key) != theirs.get(key) and about & common and key not in INCIDENTAL:
+            notes.append(f"{key}: {mine.get(key)} and {theirs.get(key)}")
+    return notes
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as key → value; lists and tuples are the same."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = (
+                list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+            )
+    return flat

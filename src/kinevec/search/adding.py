@@ -1,0 +1,243 @@
+"""Videos into an index: only what is new or changed is embedded, each video is kept as soon as it is done."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from kinevec.data.prepare.check import Stamp
+from kinevec.data.reasons import Unusable, denied
+from kinevec.data.records import Record
+from kinevec.data.source import Progress, Rejected, write_rejected
+from kinevec.errors import DataError, Interrupted, VideoError
+from kinevec.runtime import stop_requests
+from kinevec.search.added import REJECTED, Added
+from kinevec.search.embed import VideoVectors, count_clips
+from kinevec.search.executor import Executor, Here, Job
+from kinevec.search.index import Index
+from kinevec.search.writer import Known, Writer
+
+log = logging.getLogger(__name__)
+
+
+def add(
+    index: Index,
+    records: Iterable[Record],
+    root: Path,
+    executor: Executor | None = None,
+    *,
+    prune: bool = False,
+    device: str = "auto",
+    on_look: Progress | None = None,
+    on_clips: Progress | None = None,
+) -> Added:
+    """Embeds those of some videos that the index does not hold yet, or in another version.
+
+    A file is taken for unchanged where size and time of change are. A file at a new path whose content the index
+    knows is a move where the old path is gone, else a copy: copies get no vectors of their own, so that no result
+    appears twice.
+
+    Args:
+        records: the videos.
+        root: the folder they come from. Videos of the index from there whose files are gone have vanished.
+        executor: who embeds; None: this process.
+        prune: take vanished videos out.
+        on_look: is told how many files were looked at, of how many.
+        on_clips: is told how many clips are done, of how many.
+
+    Raises:
+        Interrupted: by Ctrl-C or SIGTERM; what was finished is kept.
+        OutputError: the index cannot be written, or another process is changing it.
+        DataError: there is not one usable video, in the index or among these.
+    """
+    with index.writer() as writer, stop_requests() as stop:
+        look = _Look(index, writer, root)
+        everything = [replace(record, path=Path(os.path.abspath(record.path))) for record in records]
+        for done, record in enumerate(everything, 1):
+            look.at(record)
+            if on_look:
+                on_look(done, len(everything))
+            if stop.is_set():
+                raise Interrupted("stopped before anything was embedded")
+        added = look.added
+        _vanished(writer, look, prune=prune)
+        total = sum(job.clips for job in look.jobs)
+        finished = 0
+
+        def tell(more: int) -> None:
+            nonlocal finished
+            finished += more
+            if on_clips:
+                on_clips(finished, total)
+            if stop.is_set():
+                raise Interrupted(
+                    f"stopped: {added.embedded:,} of {len(look.jobs):,} videos are embedded and safe; "
+                    "run the same again to go on from there"
+                )
+
+        run = executor or Here(index.settings, index.encoder(device))
+        listed = {_text(str(record.path)) for record in everything}
+        try:
+            for job, result in run(look.jobs, tell):
+                look.take(job, result)
+        except Interrupted:
+            _write_rejected(index, listed)
+            raise
+        added.rejected = _write_rejected(index, listed)
+        writer.pack()
+    if not len(index):
+        raise DataError(_nothing(len(everything), added.rejected))
+    return added
+
+
+class _Look:
+    """Looks at files and sorts them; takes in what came of those that were embedded."""
+
+    def __init__(self, index: Index, writer: Writer, root: Path) -> None:
+        self.index = index
+        self.writer = writer
+        self.root = os.path.abspath(root)
+        self.roots: dict[str, int] = {}  # that these files belong to: real path → number
+        self.jobs: list[Job] = []
+        self.added = Added()
+        self.known = {known.path: known for known in writer.known()}
+        self.by_hash: dict[str, Known] = {known.hash: known for known in reversed(self.known.values())}
+        self.waiting: dict[str, list[tuple[Record, Stamp]]] = {}  # files with the content of a job
+        store = index.store
+        self.copies = {p: Stamp(s, m) for p, s, m in store.query("SELECT path, size, mtime_ns FROM copies")}
+        self.refused = {
+            p: Stamp(s, m) for p, s, m in store.query("SELECT path, size, mtime_ns FROM rejected")
+        }
+
+    def at(self, record: Record) -> None:
+        """Looks at one file."""
+        path = str(record.path)
+        stamp = None
+        try:
+            path.encode()
+            stamp = Stamp.of(record.path)
+            known = self.known.get(path)
+            if known and known.stamp == stamp:
+                self.added.unchanged += 1
+                self.writer.describe(known.id, record, self._root(record), stamp)
+            elif self.copies.get(path) == stamp:
+                self.added.copies += 1
+            elif self.refused.get(path) != stamp:
+                self._new(record, stamp, known)
+        except UnicodeEncodeError:
+            named = replace(record, path=Path(_text(path)), name=_text(record.name))
+            self.writer.reject(named, None, "has a name that is not UTF-8: rename it")
+        except VideoError as error:
+            self._reject(record, None if isinstance(error, Unusable) and stamp is None else stamp, error)
+
+    def take(self, job: Job, result: VideoVectors | VideoError) -> None:
+        """Keeps what came of a job."""
+        waiting = self.waiting.pop(job.hash, [])
+        if isinstance(result, VideoError):
+            passing = (
+                isinstance(result, Unusable) and result.kind == "failed"
+            )  # not known to be the file's fault
+            for record, stamp in [(job.record, job.stamp), *waiting]:
+                self._reject(record, None if passing else stamp, result)
+            return
+        id = self.writer.put(job.record, self._root(job.record), job.stamp, job.hash, result)
+        self.added.embedded += 1
+        self.added.clips += len(result)
+        for record, stamp in waiting:
+            self.writer.copy(id, record, self._root(record), stamp)
+            self.added.copies += 1
+
+    def _new(self, record: Record, stamp: Stamp, known: Known | None) -> None:
+        digest = content_hash(record.path)
+        if known and known.hash == digest:  # only its time of change is another
+            self.added.unchanged += 1
+            self.writer.describe(known.id, record, self._root(record), stamp)
+            return
+        same = None if known else self.by_hash.get(digest)
+        if same and not os.path.exists(same.path):
+            self.added.moved += 1
+            self.writer.describe(same.id, record, self._root(record), stamp)
+            self.known.pop(same.path)
+            moved = replace(same, path=str(record.path), name=record.name, stamp=stamp)
+            self.known[moved.path] = self.by_hash[digest] = moved
+        elif same and _unchanged(same):
+            self.added.copies += 1
+            self.writer.copy(same.id, record, self._root(record), stamp)
+        elif digest in self.waiting:
+            self.waiting[digest].append((record, stamp))
+        else:
+            clips = count_clips(record.path, self.index.settings, self.index.clip)
+            self.jobs.append(Job(record, stamp, digest, clips))
+            self.waiting[digest] = []
+
+    def _root(self, record: Record) -> int:
+        """The folder that a file belongs to: the one embedded, or its own where a list names it from elsewhere."""
+        inside = str(record.path).startswith(os.path.join(self.root, ""))
+        folder = os.path.realpath(self.root if inside else record.path.parent)
+        if folder not in self.roots:
+            self.roots[folder] = self.writer.root(folder)
+        return self.roots[folder]
+
+    def _reject(self, record: Record, stamp: Stamp | None, error: VideoError) -> None:
+        log.warning("left out %s: %s", record.name, error.reason)
+        self.writer.reject(record, stamp, error.reason)
+
+
+def content_hash(path: Path) -> str:
+    """BLAKE2b of a file's content, 128 bits as hexadecimal digits.
+
+    Raises:
+        Unusable: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise denied(path, error) from error
+
+
+def _text(path: str) -> str:
+    """A path as text that can be kept: bytes of it that are no UTF-8 are escaped."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def _unchanged(known: Known) -> bool:
+    try:
+        return Stamp.of(Path(known.path)) == known.stamp
+    except VideoError:
+        return False
+
+
+def _vanished(writer: Writer, look: _Look, *, prune: bool) -> None:
+    """Finds videos of these roots whose files are gone, and takes them out if that is wanted."""
+    rows = [
+        (id, path, name)
+        for root in look.roots.values()
+        for id, path, name in writer.store.query(
+            "SELECT id, path, name FROM videos WHERE root = ? ORDER BY name", (root,)
+        )
+    ]
+    gone = [(id, name) for id, path, name in rows if not os.path.lexists(path)]
+    look.added.vanished = [name for _, name in gone]
+    if prune:
+        writer.remove([id for id, _ in gone])
+        look.added.pruned = len(gone)
+
+
+def _write_rejected(index: Index, listed: set[str]) -> list[Rejected]:
+    """Lists the files that cannot be used, and forgets those that are neither listed nor there any more."""
+    rows = index.store.query("SELECT path, name, reason FROM rejected ORDER BY name")
+    past = [(path,) for path, _, _ in rows if path not in listed and not os.path.exists(path)]
+    if past:
+        with index.store.transaction() as database:
+            database.executemany("DELETE FROM rejected WHERE path = ?", past)
+    rejected = [Rejected(name, reason) for path, name, reason in rows if (path,) not in past]
+    write_rejected(rejected, index.folder / REJECTED)
+    return rejected
+
+
+def _nothing(count: int, rejected: Sequence[Rejected]) -> str:
+    first = f"; the first, {rejected[0].name}: {rejected[0].reason}" if rejected else ""
+    return f"not one of {count:,} videos can be used{first}"

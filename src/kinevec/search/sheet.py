@@ -1,0 +1,135 @@
+"""A clustering to look at: one page that needs no other file, with strips of frames, and a list for programs."""
+
+import base64
+import csv
+import io
+from collections import Counter
+from html import escape
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from kinevec.data.decode import probe, read_clip
+from kinevec.data.source import Progress
+from kinevec.data.whole import write_text
+from kinevec.errors import InputError, VideoError
+from kinevec.search.catalogue import Entry, entry
+from kinevec.search.clustering import Clustering
+from kinevec.search.cut import nearest
+from kinevec.search.index import Index
+
+FRAMES = 6  # of a strip, even in time
+HEIGHT = 72  # pixels of a strip
+GAP = 2  # pixels between its frames
+QUALITY = 70  # of its JPEG
+NAMED = 4  # labels that are counted beside a group
+
+STYLE = """
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
+body { margin: 0 auto; max-width: 80rem; padding: 1rem; }
+h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+h2 small { font-weight: normal; opacity: .7; }
+.strips { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)); gap: .75rem; }
+figure { margin: 0; } figure img { width: 100%; border-radius: 4px; display: block; }
+figcaption { font-size: .8rem; opacity: .75; overflow-wrap: anywhere; }
+.missing { background: #8883; border-radius: 4px; padding: 1rem; font-size: .85rem; }
+"""
+
+
+def strip(index: Index, clip: Entry) -> bytes:
+    """A JPEG of some frames of a clip side by side.
+
+    Raises:
+        VideoError, InputError: the file cannot be read any more.
+    """
+    path = index.locate(clip.video)
+    info = probe(path)
+    moments = clip.start + (np.arange(FRAMES) + 0.5) / FRAMES * (clip.stop - clip.start)
+    size = (HEIGHT, max(1, round(info.width * HEIGHT / info.height)))
+    frames = read_clip(path, nearest(info.times, moments).tolist(), info=info, size=size).frames
+    apart = np.pad(frames, ((0, 0), (0, 0), (0, GAP), (0, 0)), constant_values=128)
+    picture = np.concatenate(list(apart), axis=1)[:, :-GAP, ::-1]
+    _, content = cv2.imencode(".jpg", np.ascontiguousarray(picture), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return content.tobytes()
+
+
+def write_sheet(index: Index, found: Clustering, path: Path, progress: Progress | None = None) -> None:
+    """Writes the page.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    done, total = 0, sum(map(len, found.examples))
+    sections = []
+    for group, clips in enumerate(found.examples):
+        figures = []
+        for clip in clips:
+            figures.append(_figure(index, clip))
+            done += 1
+            if progress:
+                progress(done, total)
+        size = int((found.groups == group).sum())
+        sections.append(
+            f"<section><h2>Group {group} <small>{size:,} clips{_labels(index, group)}</small></h2>"
+            f'<div class="strips">{"".join(figures)}</div></section>'
+        )
+    how = f"{len(found.clips):,} clips of {escape(str(index.folder))} in {found.count} groups by {found.mode}"
+    if found.silhouettes:
+        tried = ", ".join(f"{k}: {value:.3f}" for k, value in found.silhouettes.items())
+        how += f"; the number of groups has the highest mean silhouette of those tried ({tried})"
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Groups of clips</title><style>{STYLE}</style><h1>Groups of clips</h1><p>{how}. Each strip shows "
+        f"{FRAMES} moments of one clip, of those nearest to the centre of the group.</p>{''.join(sections)}</html>\n"
+    )
+    write_text(path, page)
+
+
+def write_groups(index: Index, found: Clustering, path: Path) -> None:
+    """Writes a line `clip,name,start,stop,label,group,nearness,x,y` for each clip, group by group, the nearest first.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    rows = index.store.query(
+        "SELECT c.id, v.name, c.start, c.stop, coalesce(v.label, '') FROM clips c JOIN videos v ON v.id = c.video"
+    )
+    known = {row[0]: row for row in rows}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["clip", "name", "start", "stop", "label", "group", "nearness", "x", "y"])
+    for place in np.lexsort((-found.nearness, found.groups)):
+        row = known.get(int(found.clips[place]))
+        if row is None:  # removed meanwhile
+            continue
+        clip, name, start, stop, label = row
+        xy = ["", ""] if found.plane is None else [f"{value:.5f}" for value in found.plane[place]]
+        near = f"{found.nearness[place]:.5f}"
+        writer.writerow([clip, name, f"{start:.3f}", f"{stop:.3f}", label, found.groups[place], near, *xy])
+    write_text(path, text.getvalue())
+
+
+def _figure(index: Index, clip: int) -> str:
+    known = entry(index, clip)
+    if known is None:
+        return ""
+    label = f" · {escape(known.label)}" if known.label else ""
+    caption = f"{escape(known.name)} · {known.start:.2f}–{known.stop:.2f} s{label}"
+    try:
+        data = base64.b64encode(strip(index, known)).decode()
+        shown = f'<img alt="{escape(known.name)}" src="data:image/jpeg;base64,{data}">'
+    except (VideoError, InputError) as error:
+        reason = error.reason if isinstance(error, VideoError) else str(error)
+        shown = f'<div class="missing">{escape(reason)}</div>'
+    return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"
+
+
+def _labels(index: Index, group: int) -> str:
+    """What the labels say of a group, where there are any: they had no part in making it."""
+    rows = index.store.query(
+        "SELECT v.label FROM clips c JOIN videos v ON v.id = c.video WHERE c.cluster = ? AND v.label <> ''",
+        (group,),
+    )
+    counts = Counter(label for (label,) in rows).most_common(NAMED)
+    return "; labels: " + ", ".join(f"{escape(label)} {count:,}" for label, count in counts) if counts else ""

@@ -1,0 +1,207 @@
+"""Runs side by side: a table of what they are and came to, and their curves as a picture and a page."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from kinevec.config import to_dict
+from kinevec.data.whole import write_text, write_whole
+from kinevec.show.curves import Curve, figure, line_styles
+from kinevec.show.runs import HEALTH, SPEED, TITLES, Run
+
+COLORS = ("#2563a8", "#c2601a", "#7a4fb5", "#0f7f86", "#b83280", "#8a6f10")  # as .s1 to .s6 of report.css
+DASHES = ("-", "-", "--", ":", "--", "-")
+WIDE = 3  # charts in a row of the picture
+
+MEANINGS = {
+    "loss": "The weighted sum of all terms. Runs with other terms, queues or temperatures have other losses: compare "
+    "those only where the settings below agree.",
+    "spread": "Mean over the dimensions of the standard deviation of the embeddings, times √D. 1: they use all "
+    "directions; 0: all videos look the same (collapse).",
+    "rank": "exp of the entropy of the embeddings' singular values: how many directions they use.",
+    "alignment": "Mean squared distance of the two clips of a video. 0: the same; 2: unrelated.",
+    "uniformity": "log of the mean of exp(−2·distance²) over pairs of videos. 0: all are equal; near −4: evenly spread.",
+    "stale": "How differently the oldest and the newest keys of the queue act on the queries. 0: alike; 1: the oldest "
+    "were made by an encoder that has moved on.",
+    "gradient": "Norm of the gradient before it is clipped.",
+    "clips_per_second": "Clips trained on in a second.",
+    "waiting": "Share of the time spent waiting for the loader.",
+    "lr": "The learning rate.",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a value of each run, "" where it has none."""
+
+    section: str
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs that can be compared, and what is wrong with them or with others.
+
+    Attributes:
+        runs: those with a configuration.
+        remarks: (name of a folder, what is wrong or unfinished).
+    """
+
+    runs: tuple[Run, ...]
+    remarks: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> "Comparison":
+        """Compares what `read_runs` found."""
+        kept = tuple(run for run in runs if run.config is not None)
+        return cls(kept, tuple((run.name, remark) for run in runs for remark in run.remarks))
+
+    def rows(self) -> list[Row]:
+        """The table: what the runs are, where they stand, and the settings in which they differ."""
+        configs = [to_dict(run.config) for run in self.runs]
+        figures = self._figures()
+        terms = [name for name in figures if name not in TITLES]
+        found = [
+            Row("run", "terms", tuple(", ".join(_weighted(config["terms"])) for config in configs)),
+            Row("run", "encoder", tuple(config["model"]["name"] for config in configs)),
+            Row("run", "step", tuple(f"{run.step} of {run.total or '?'}" for run in self.runs)),
+        ]
+        for section, names in (("last loss", (*terms, "loss")), ("speed", SPEED), ("health", HEALTH)):
+            found += [
+                Row(section, TITLES.get(name, name), tuple(short(run.last(name)) for run in self.runs))
+                for name in names
+                if name in figures
+            ]
+        if any(run.warnings for run in self.runs):
+            found.append(Row("health", "warnings", tuple(str(run.warnings) for run in self.runs)))
+        for name in dict.fromkeys(name for run in self.runs for name in run.scores):
+            scores = tuple(f"{run.scores[name]:.1f}" if name in run.scores else "" for run in self.runs)
+            found.append(Row("score (%)", name, scores))
+        for section, values in configs[0].items():
+            for key in values:
+                settings = tuple(str(config[section][key]) for config in configs)
+                if len(set(settings)) > 1:
+                    found.append(Row("setting", f"{section}.{key}", settings))
+        return found
+
+    def curves(self) -> list[Curve]:
+        """One chart for each figure that any run has logged."""
+        return [
+            _curve(name, {run.name: run.series(name) for run in self.runs if name in run.figures})
+            for name in self._figures()
+        ]
+
+    def _figures(self) -> list[str]:
+        """Names of all logged figures: the terms of the losses first, then the others as in `TITLES`."""
+        names = dict.fromkeys(name for run in self.runs for name in run.figures)
+        return [name for name in names if name not in TITLES] + [name for name in TITLES if name in names]
+
+
+def write_page(path: Path, comparison: Comparison) -> None:
+    """Writes the comparison as a page that asks nothing of the network.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    styles = line_styles(run.name for run in comparison.runs)
+    heads = "".join(
+        f'<th scope="col"><i class="key {styles[run.name]}"></i>{escape(run.name)}</th>'
+        for run in comparison.runs
+    )
+    lines, section = "", ""
+    for row in comparison.rows():
+        if row.section != section:
+            section = row.section
+            lines += (
+                f'<tr class="part"><th scope="colgroup" colspan="{len(row.values) + 1}">{section}</th></tr>'
+            )
+        cells = "".join(f"<td>{escape(value) or '–'}</td>" for value in row.values)
+        lines += f'<tr><th scope="row">{escape(row.name)}</th>{cells}</tr>'
+    remarks = "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in comparison.remarks)
+    page = Template(_text("compare.html")).substitute(
+        style=_text("report.css"),
+        title=escape(_title(comparison)),
+        heads=heads,
+        lines=lines,
+        remarks=f'<ul class="remarks">{remarks}</ul>' if remarks else "",
+        curves="".join(figure(curve, styles) for curve in comparison.curves()),
+    )
+    write_text(path, page)
+
+
+def write_picture(path: Path, comparison: Comparison) -> None:
+    """Draws the curves as a PNG.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    curves = comparison.curves()
+    wide = min(WIDE, max(1, len(curves)))
+    high = max(1, math.ceil(len(curves) / wide))
+    drawing = Figure(figsize=(5 * wide, 3.2 * high + 0.4), layout="constrained")
+    FigureCanvasAgg(drawing)
+    looks = {run.name: i for i, run in enumerate(comparison.runs)}
+    panels = drawing.subplots(high, wide, squeeze=False).flatten()
+    for panel in panels[len(curves) :]:
+        panel.set_axis_off()
+    for panel, curve in zip(panels, curves, strict=False):
+        for name, values in curve.y.items():
+            x, y = np.asarray(curve.x, float), np.asarray(values, float)
+            look = looks[name]
+            marker = "o" if np.isfinite(y).sum() == 1 else None  # one point makes no line
+            panel.plot(
+                x,
+                y,
+                color=COLORS[look % len(COLORS)],
+                ls=DASHES[look % len(DASHES)],
+                marker=marker,
+                label=name,
+            )
+        panel.set_title(curve.title, loc="left", fontsize=11)
+        panel.set_xlabel(curve.x_name, fontsize=9)
+        panel.tick_params(labelsize=9)
+        panel.grid(alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+    lines = {line.get_label(): line for panel in panels for line in panel.get_lines()}
+    if lines:
+        drawing.legend(lines.values(), lines.keys(), loc="outside upper left", ncols=WIDE, frameon=False)
+    write_whole(path, lambda aside: drawing.savefig(aside, format="png", dpi=110))
+
+
+def short(value: float) -> str:
+    """A figure with three digits; "" where there is none."""
+    return f"{value:.3g}" if math.isfinite(value) else ""
+
+
+def _curve(name: str, series: Mapping[str, tuple[list[int], list[float]]]) -> Curve:
+    """The lines of several runs over all their steps; between its own points a line is straight anyway."""
+    x = sorted({step for steps, _ in series.values() for step in steps})
+    y = {
+        run: np.interp(x, steps, values, left=math.nan, right=math.nan).tolist()
+        for run, (steps, values) in series.items()
+    }
+    return Curve(TITLES.get(name, name), "", x, y, MEANINGS.get(name, "A term or figure of the loss."))
+
+
+def _weighted(terms: Mapping[str, float]) -> list[str]:
+    """Names of the terms with a weight; a weight other than 1 stands before its term."""
+    return [name if weight == 1 else f"{weight:g}·{name}" for name, weight in terms.items() if weight]
+
+
+def _title(comparison: Comparison) -> str:
+    count = len(comparison.runs)
+    return "One run" if count == 1 else f"{count} runs side by side"
+
+
+def _text(name: str) -> str:
+    return resources.files("kinevec.show").joinpath(name).read_text("utf-8")

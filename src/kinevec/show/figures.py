@@ -1,0 +1,114 @@
+"""The pictures of a look: strips of frames, and matrices of affinity."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kinevec.data.whole import write_whole
+from kinevec.show.activation import overlay
+from kinevec.show.look import Look, Pictures, Sight
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = 8  # frames of a strip
+TILE = 1.5  # inches
+DIMMED = 0.25  # of the brightness of background cells
+
+
+def activation_strip(look: Look, path: Path) -> None:
+    """Frames, and below them where each encoder looks."""
+    rows = {"frames": look.frames}
+    rows |= {name: overlay(look.frames, seen.heat) for name, seen in look.seen.items()}
+    _strip(rows, look.times, path)
+
+
+def motion_strip(look: Look, path: Path) -> None:
+    """Frames, their difference, their flow, and the foreground cells of each encoder."""
+    rows = {"frames": look.frames, "difference": look.difference, "flow": look.flow}
+    rows |= {f"foreground\n{name}": _dimmed(look.frames, seen.foreground) for name, seen in look.seen.items()}
+    _strip(rows, look.times, path)
+
+
+def affinity_matrices(seen: Mapping[str, Sight], path: Path) -> None:
+    """For each encoder, the spatial and the temporal matrix, and temporal affinity by distance in time."""
+    figure, axes = _figure(3 * 3.2, len(seen) * 3.0 + 0.3, len(seen), 3)
+    for row, (name, one) in zip(axes, seen.items(), strict=True):
+        matrices = {"place": one.affinity.spatial, "time": one.affinity.temporal}
+        for axis, (what, matrix) in zip(row, matrices.items(), strict=False):
+            most = max(float(np.abs(matrix).max()), 1e-6)
+            picture = axis.imshow(matrix, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+            figure.colorbar(picture, ax=axis, shrink=0.8)
+            unit = "cell" if what == "place" else "step"
+            _whole_ticks(axis)
+            axis.set(xlabel=f"{unit} of the motion", ylabel=f"{unit} of the frames")
+        row[0].set_title(f"{name}: same place {one.affinity.same_place:+.2f}")
+        row[1].set_title(f"same time {one.affinity.same_time:+.2f}")
+        _by_distance(row[2], one)
+    _save(figure, path)
+
+
+def _by_distance(axis: Any, one: Sight) -> None:
+    """Median and quartiles of temporal affinity over pairs of steps so far apart."""
+    pairs = one.affinity.by_distance()
+    low, middle, high = (np.array([np.quantile(part, q) for part in pairs]) for q in (0.25, 0.5, 0.75))
+    steps = np.arange(len(pairs))
+    axis.fill_between(steps, low, high, alpha=0.25, linewidth=0)
+    axis.plot(steps, middle, marker="o" if len(steps) < 12 else "")
+    axis.axhline(0, color="0.6", linewidth=0.8)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set(xlabel="steps apart", ylabel="cosine", title="frames and motion")
+
+
+def _whole_ticks(axis: Any) -> None:
+    for one in (axis.xaxis, axis.yaxis):
+        one.get_major_locator().set_params(integer=True)
+
+
+def _strip(rows: Mapping[str, Pictures], times: NDArray[np.float64], path: Path) -> None:
+    """Named rows of the same few frames, even in time."""
+    shown = np.unique(np.linspace(0, len(times) - 1, COLUMNS).round().astype(int))
+    figure, axes = _figure(
+        TILE * len(shown) + 1.2, (TILE + 0.06) * len(rows) + 0.3, len(rows), len(shown), gap=0.04
+    )
+    for row, (name, pictures) in zip(axes, rows.items(), strict=True):
+        for axis, place in zip(row, shown, strict=True):
+            axis.imshow(pictures[place])
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        row[0].set_ylabel(_short(name), rotation=0, ha="right", va="center", labelpad=8)
+    for axis, place in zip(axes[0], shown, strict=True):
+        axis.set_title(f"{times[place]:.2f} s", fontsize=9)
+    _save(figure, path)
+
+
+def _dimmed(frames: Pictures, masks: NDArray[np.bool_]) -> Pictures:
+    """Frames whose background cells (F, h, w) are dark."""
+    side = frames.shape[1]
+    light = np.stack(
+        [cv2.resize(mask.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST) for mask in masks]
+    )
+    return np.round(frames * np.where(light, 1.0, DIMMED)[..., None]).astype(np.uint8)
+
+
+def _short(name: str) -> str:
+    return "\n".join(part if len(part) <= 16 else part[:15] + "…" for part in name.split("\n"))
+
+
+def _figure(
+    width: float, height: float, rows: int, columns: int, *, gap: float | None = None
+) -> tuple["Figure", Any]:
+    from matplotlib.figure import Figure  # takes a moment to import
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    if gap is not None:
+        figure.get_layout_engine().set(w_pad=gap, h_pad=gap, wspace=0, hspace=0)  # type: ignore[union-attr, call-arg]
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    write_whole(path, lambda aside: figure.savefig(aside, format="png"))

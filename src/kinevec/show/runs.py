@@ -1,0 +1,143 @@
+"""What the folders of runs say of them: settings, logs, scores, and what is wrong with a folder."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kinevec import config as configuration
+from kinevec.config import Config
+from kinevec.errors import ConfigError, InputError
+from kinevec.train.log import read_log
+
+TITLES = {
+    "loss": "loss",
+    "spread": "spread",
+    "rank": "effective rank",
+    "alignment": "alignment",
+    "uniformity": "uniformity",
+    "stale": "staleness of the queue",
+    "gradient": "gradient norm",
+    "clips_per_second": "clips/s",
+    "waiting": "share of time waiting",
+    "lr": "learning rate",
+}
+HEALTH = ("spread", "rank", "alignment", "uniformity", "stale")
+SPEED = ("clips_per_second", "waiting")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+        name: by which it is shown.
+        config: None where it cannot be read.
+        total: steps of the whole run; None where that is not known.
+        entries: of its log.
+        scores: of its trained encoder in percent, from `eval.json`.
+        remarks: what is wrong with the folder, or unfinished.
+    """
+
+    name: str
+    config: Config | None = None
+    total: int | None = None
+    entries: Sequence[dict[str, Any]] = ()
+    scores: dict[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def step(self) -> int:
+        """Steps that are in the log."""
+        return int(self.entries[-1]["step"]) if self.entries else 0
+
+    def last(self, name: str) -> float:
+        """The last logged value of a figure; NaN where there is none."""
+        return next((_number(entry[name]) for entry in reversed(self.entries) if name in entry), math.nan)
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """Steps and values of a figure."""
+        found = [(int(entry["step"]), _number(entry[name])) for entry in self.entries if name in entry]
+        return [step for step, _ in found], [value for _, value in found]
+
+    @property
+    def figures(self) -> list[str]:
+        """Names of the figures in the log: first the terms of the loss."""
+        names = dict.fromkeys(name for entry in self.entries for name in entry)
+        known = [name for name in TITLES if name in names]
+        return [name for name in names if name not in TITLES and name not in ("step", "warnings")] + known
+
+    @property
+    def warnings(self) -> int:
+        """How many warnings the log holds."""
+        return sum(len(entry.get("warnings", ())) for entry in self.entries)
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Reads the folders of runs; what cannot be read is said in the run's remarks.
+
+    Raises:
+        InputError: none of them is a run.
+    """
+    names = [folder.resolve().name for folder in folders]
+    shown = [
+        name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)
+    ]
+    runs = [read_run(folder, name) for folder, name in zip(folders, shown, strict=True)]
+    if not any(run.config for run in runs):
+        raise InputError(
+            "; ".join(f"{run.name}: {', '.join(run.remarks)}" for run in runs) or "no runs were named"
+        )
+    return runs
+
+
+def read_run(folder: Path, name: str) -> Run:
+    """Reads the folder of a run as far as possible."""
+    if not folder.is_dir():
+        return Run(name, remarks=("no such folder" if not folder.exists() else "not a folder",))
+    if not (folder / "config.toml").is_file():
+        return Run(name, remarks=("not a run (no config.toml in it)",))
+    try:
+        config = configuration.load(folder / "config.toml")
+    except ConfigError as error:
+        return Run(name, remarks=(f"its configuration cannot be read: {error}",))
+    remarks = []
+    facts, wrong = _json(folder / "run.json")
+    remarks += wrong
+    found, wrong = _json(folder / "eval.json")
+    remarks += wrong if (folder / "eval.json").exists() else []
+    try:
+        entries = [entry for entry in read_log(folder) if isinstance(entry, dict) and "step" in entry]
+    except (OSError, ValueError) as error:
+        entries = []
+        remarks.append(f"its log cannot be read ({error})")
+    total = facts.get("steps")
+    total = total if isinstance(total, int) else None
+    if not entries:
+        remarks.append("nothing logged yet")
+    elif total is not None and entries[-1]["step"] < total:
+        remarks.append(f"unfinished: step {entries[-1]['step']} of {total}")
+    return Run(name, config, total, entries, _scores(found), tuple(remarks))
+
+
+def _json(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The content of a JSON file, and what is wrong with it."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        return {}, [f"{path.name} cannot be read ({type(error).__name__})"]
+    return (content, []) if isinstance(content, dict) else ({}, [f"{path.name} holds something else"])
+
+
+def _scores(found: dict[str, Any]) -> dict[str, float]:
+    scores = found.get("scores")
+    trained = scores.get("trained") if isinstance(scores, dict) else None
+    if not isinstance(trained, dict):
+        return {}
+    return {name: float(value) for name, value in trained.items() if isinstance(value, int | float)}
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan

@@ -1,0 +1,82 @@
+"""Whether a run can go on from a checkpoint: with the same videos, read the same way, into the same network."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from kinevec.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+
+LISTED = 5  # differences of weights in a message
+
+
+def check_videos(folder: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuses other videos than those of the checkpoint.
+
+    Args:
+        saved: "count" and "fingerprint" of the videos then, and `now`.
+
+    Raises:
+        CheckpointError: they are others.
+    """
+    if saved != now:
+        other = saved["count"] != now["count"]
+        there = f"now there are {now['count']}" if other else "of which some have other names now"
+        raise CheckpointError(
+            f"{folder}: was made on {saved['count']} videos, {there}; resume with the same data"
+        )
+
+
+def check_supply(folder: Path, saved: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """Refuses to read frames or flow from elsewhere than before.
+
+    Raises:
+        CheckpointError: so it would be.
+    """
+    if saved != now:
+        raise CheckpointError(
+            f"{folder}: was made from {_words(saved)}, now it would read {_words(now)}; set data.store and "
+            "flow.store as they were"
+        )
+
+
+def check_fits(folder: Path, model: nn.Module, saved: dict[str, Tensor]) -> None:
+    """Refuses the weights of another architecture.
+
+    Raises:
+        CheckpointError: names or shapes differ; lists the first of them.
+    """
+    shapes = {name: tuple(value.shape) for name, value in saved.items()}
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    wrong = [f"{name} is not in the checkpoint" for name in wanted if name not in shapes]
+    wrong += [f"{name} is not in the model" for name in shapes if name not in wanted]
+    wrong += [
+        f"{name} has shape {shape} in the checkpoint, {wanted[name]} in the model"
+        for name, shape in shapes.items()
+        if name in wanted and wanted[name] != shape
+    ]
+    if wrong:
+        more = f"; and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
+        raise CheckpointError(
+            f"{folder}: holds another architecture: {'; '.join(wrong[:LISTED])}{more}. "
+            "Resume with the version of kinevec that made it, or start anew in another folder"
+        )
+
+
+def say_how(state: Mapping[str, Any], facts: Mapping[str, object]) -> None:
+    """Warns where the newest checkpoint was damaged, and where the run goes on in another way than before."""
+    for damage in state["damaged"]:
+        log.warning("%s; going on from %s, step %d", damage, state["file"], state["step"])
+    if state["facts"] != facts:
+        log.warning(
+            "the run was made with %s and goes on with %s: its losses will not be those of a run never stopped",
+            *(_words(state["facts"]), _words(facts)),
+        )
+
+
+def _words(facts: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items())

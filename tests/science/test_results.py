@@ -1,0 +1,100 @@
+"""What is collected from finished cells: means, spreads, and settings chosen on people held out alone."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import results
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from science_tables import calibration_table, science_table, search_table
+
+
+def put(place: Path, row: str, r1: float, linear: float, **more: Any) -> None:
+    cell: dict[str, Any] = {
+        "row": row,
+        "set": "unbiased",
+        "seed": 0,
+        "held": None,
+        "setting": "as preset",
+        "scores": {"R@1": r1, "linear top-1": linear},
+        "chance": {"R@1": 3.7, "linear top-1": 3.7},
+        "data": {"train": 431, "test": 430, "classes": 27},
+        "spent": {"seconds": 90.0, "processor": 60.0},
+        "steps": 650,
+        "config": {"train": {"epochs": 50}},
+        "provenance": {"commit": "abc", "machine": "a machine"},
+        "made_from": {"set": {"kind": "unbiased"}},
+    }
+    place.mkdir(parents=True)
+    (place / "eval.json").write_text(json.dumps(cell | more))
+
+
+def read(path: Path | None) -> dict[str, Any]:
+    assert path is not None
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+
+
+def test_search_chooses_the_best_mean_over_people(tmp_path: Path) -> None:
+    tried = {"as preset": (30, 40, 32, 42), "any hue": (50, 10, 50, 10), "sharper": (31, 41, 33, 41)}
+    for name, (a, b, c, d) in tried.items():
+        for person, scores in (("s3", (a, b)), ("s7", (c, d))):
+            put(
+                tmp_path / "search" / "cpu" / name / person,
+                "mscl",
+                *scores,
+                held=person,
+                setting=name,
+            )
+    put(
+        tmp_path / "search" / "cpu" / "lucky", "mscl", 99, 99, held="s3", setting="more epochs"
+    )  # one person only
+    found = read(results.collect_search(tmp_path, "cpu"))
+    assert found["chosen"] == {"mscl": "sharper"}
+    assert found["mean"] == {"mscl": {"as preset": 36, "any hue": 30, "sharper": 36.5}}
+    assert len(found["trials"]) == 7
+    assert results.chosen_settings("cpu") == {"mscl": "sharper"}
+    assert results.chosen_settings("gpu") == {}
+    table = search_table(found)
+    assert "| + FRA | 36.0 | 30.0 |  |  | **36.5** |" in table
+    assert "s3, s7" in table
+
+
+def test_table_of_cells(tmp_path: Path) -> None:
+    for seed, r1 in ((0, 40.0), (1, 44.0)):
+        put(tmp_path / "cells" / "cpu" / f"f{seed}", "fima", r1, 50.0, seed=seed)
+    put(tmp_path / "cells" / "cpu" / "b", "fima", 20.0, 30.0, set="biased")
+    scores = {"R@1": 60.0, "linear top-1": 70.0, "classifier top-1": 75.0}
+    put(tmp_path / "cells" / "cpu" / "s", "supervised", 0, 0, scores=scores)
+    (tmp_path / "cells" / "gpu").mkdir()
+    assert results.collect(tmp_path, "gpu") is None
+    assert results.collect_search(tmp_path, "gpu") is None
+    found = read(results.collect(tmp_path, "cpu"))
+    assert len(found["cells"]) == 4
+    lines = science_table(found).splitlines()
+    assert lines[0] == "| | unbiased R@1 | unbiased linear | biased R@1 | biased linear | steps | minutes |"
+    assert lines[2] == "| + L_frame | 42.0 ± 2.8 | 50.0 ± 0.0 | 20.0 | 30.0 | 650 | 1 |"
+    assert lines[3] == "| supervised | 60.0 | 70.0 |  |  | 650 | 1 |"
+    assert lines[4] == "| chance | 3.7 | 3.7 | 3.7 | 3.7 |  |  |"
+    assert "own classifier: unbiased 75.0." in lines[-1]
+    assert "seeds 0, 1" in lines[-1]
+
+
+def test_table_of_the_calibration() -> None:
+    look = {"texture": 0.5, "light": 0.6, "drift": 0.002}
+    config = {"clip": {"frames": 8, "size": 64, "stride": 5}, "train": {"epochs": 60}}
+    trials = [
+        {"name": "t", "kind": "unbiased", "look": look, "config": config, "held": held, "accuracy": accuracy}
+        for held, accuracy in (("s7", 72.2), ("s3", 68.04))
+    ]
+    table = calibration_table({"trials": trials, "provenance": {"machine": "a machine"}})
+    assert "| t | unbiased | 0.5 | 0.6 | 0.002 | 8 × 64², stride 5, 60 epochs | 68.0 | 72.2 |" in table

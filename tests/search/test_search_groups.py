@@ -1,0 +1,208 @@
+"""Groups without labels, the map, the page that shows them, and what a person says of clips."""
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kinevec.data.decode import iter_frames, probe
+from kinevec.data.files import find_records
+from kinevec.data.prepare.check import Stamp
+from kinevec.data.records import Record
+from kinevec.errors import ConfigError, DataError, InputError, OutputError
+from kinevec.search.catalogue import clips, place, points
+from kinevec.search.clustering import KS, cluster, lay_out
+from kinevec.search.embed import VideoVectors
+from kinevec.search.filters import Filter
+from kinevec.search.index import Index
+from kinevec.search.labels import set_label, write_labels
+from kinevec.search.query import query_clip
+from kinevec.search.ranking import search
+from kinevec.search.sheet import FRAMES, write_groups, write_sheet
+from made_up import made_up
+from numbered import numbered_video, read_number
+
+Fill = Callable[..., Index]
+PLANTED = (40, 25, 15, 10)  # clips in each of the groups, 5 in a video
+
+
+def planted(seed: int, group: int, by: str) -> VideoVectors:
+    """Five clips whose motion, or whose look, is that of a group, and whose other part is noise."""
+    made = made_up(5, seed=seed)
+    assert made.static is not None
+    centre = 30 * np.eye(128, dtype=np.float32)[group]
+    static = made.static + (centre if by == "appearance" else 0)
+    motion = made.full - made.static + (centre if by == "motion" else 0)
+    return replace(made, static=static, full=static + motion)
+
+
+@pytest.fixture
+def index(fill: Fill, tmp_path: Path, request: pytest.FixtureRequest) -> Index:
+    by = getattr(request, "param", "motion")
+    made = fill([])
+    with made.writer() as writer:
+        for group, size in enumerate(PLANTED):
+            for i in range(size // 5):
+                seed = 100 * group + i
+                record = Record(tmp_path / f"{seed}.mp4", f"{seed}.mp4", label=f"<{group}>")
+                writer.put(
+                    record, writer.root(str(tmp_path)), Stamp(1, 1), f"{seed}", planted(seed, group, by)
+                )
+    return made
+
+
+@pytest.mark.parametrize("index", ["motion", "appearance"], indirect=True)
+def test_planted_groups_are_found(index: Index, request: pytest.FixtureRequest) -> None:
+    by = request.node.callspec.params["index"]
+    found = cluster(index, mode=by)
+    assert found.count == 4
+    assert max(found.silhouettes, key=lambda k: found.silhouettes[k]) == 4
+    assert set(found.silhouettes) == {k for k in KS if k <= 32}
+    assert np.bincount(found.groups).tolist() == sorted(PLANTED, reverse=True)
+    known = {one.clip: one for one in clips(index, limit=999)}
+    for group, examples in enumerate(found.examples):
+        members = [known[clip] for clip in found.clips[found.groups == group].tolist()]
+        assert {one.label for one in members} == {f"<{group}>"}
+        assert set(examples) <= {one.clip for one in members}
+        videos = len({one.video for one in members})
+        assert len({known[clip].video for clip in examples}) == min(6, videos)
+    again = cluster(index, mode=by)
+    assert (again.groups == found.groups).all()
+    assert cluster(index, mode=by, count=3).count == 3
+
+
+def test_the_other_part_of_the_vectors_does_not_matter(index: Index) -> None:
+    assert np.bincount(cluster(index, count=4).groups).tolist() == [40, 25, 15, 10]  # motion, by default
+    assert np.bincount(cluster(index, count=4, mode="appearance").groups).tolist() != [40, 25, 15, 10]
+
+
+def test_the_map_is_that_of_a_singular_value_decomposition() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 9)) * np.arange(1, 10)
+    found = lay_out(x.astype(np.float32), "pca")
+    left, values, axes = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    plane = (left * values)[:, :2]
+    for i in range(2):
+        plane[:, i] *= np.sign(axes[i, np.abs(axes[i]).argmax()])
+    plane -= (plane.max(0) + plane.min(0)) / 2
+    np.testing.assert_allclose(found, plane / np.abs(plane).max(), atol=1e-5)
+    assert np.abs(found).max() == 1
+
+
+def test_umap_needs_its_extra(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ConfigError, match=re.escape("pip install 'kinevec[map]'")):
+        cluster(index, count=2, plane="umap")
+
+
+def test_groups_and_map_are_kept(index: Index) -> None:
+    found = cluster(index, count=4)
+    assert found.plane is not None
+    place(index, found.clips, found.groups, found.plane)
+    kept = points(index)
+    assert (kept["clip"] == found.clips).all()
+    np.testing.assert_array_equal(np.stack([kept["x"], kept["y"]], 1), found.plane)
+    assert (kept["cluster"] == found.groups).all()
+    assert len(points(index, Filter(cluster=1))) == 25
+    assert {
+        hit.label for hit in search(index, query_clip(index, 1), only=Filter(cluster=2), limit=99).hits
+    } == {"<2>"}
+    place(index, found.clips[:5], found.groups[:5], None)
+    assert len(points(index)) == 90  # the map stays
+    assert len(points(index, Filter(cluster=0))) == 5
+
+
+def test_too_few_clips(fill: Fill) -> None:
+    with pytest.raises(DataError, match="2 clips cannot make several groups"):
+        cluster(fill([2]))
+
+
+@pytest.fixture
+def shown(fill: Fill, tmp_path: Path) -> Index:
+    """Three videos that are there, of 30 frames at 25 a second: clips of 0.4 s every 0.2 s."""
+    for i in range(3):
+        numbered_video(tmp_path / f"<{i}>.mp4", 30, (64, 64))
+    made = fill([])
+    with made.writer() as writer:
+        for i in range(3):
+            record = Record(tmp_path / f"<{i}>.mp4", f"<{i}>.mp4", group="ann" if i == 1 else None)
+            vectors = replace(made_up(5, seed=i, hop=0.2, length=0.4), seconds=1.2)
+            writer.put(record, writer.root(str(tmp_path)), Stamp(1, i), f"{i}", vectors)
+    return made
+
+
+def test_the_page_shows_strips_and_the_list_all_clips(shown: Index, tmp_path: Path) -> None:
+    found = cluster(shown, count=2)
+    place(shown, found.clips, found.groups, found.plane)
+    (tmp_path / "<2>.mp4").unlink()
+    write_sheet(shown, found, tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text("utf-8")
+    total = sum(map(len, found.examples))
+    assert (
+        page.count("<figure>")
+        == total
+        == page.count("data:image/jpeg;base64,") + page.count('class="missing"')
+    )
+    assert page.count('class="missing"') >= 1
+    assert "&lt;0&gt;.mp4" in page
+    assert "<0>" not in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert f"{FRAMES} moments" in page
+    write_groups(shown, found, tmp_path / "a.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text("utf-8"))))
+    assert len(rows) == 15
+    assert [int(row["group"]) for row in rows] == sorted(found.groups.tolist())
+    nearness = [float(row["nearness"]) for row in rows if row["group"] == "0"]
+    assert nearness == sorted(nearness, reverse=True)
+
+
+def test_labels_make_a_list_that_training_reads(shown: Index, tmp_path: Path) -> None:
+    known = {(one.name, round(one.start, 1)): one.clip for one in clips(shown, limit=99)}
+    version = shown.store.version
+    assert set_label(shown, [known["<0>.mp4", 0.2], known["<0>.mp4", 0.4], 999], "  jump \n up ") == 2
+    set_label(shown, [known["<0>.mp4", 0.8]], "run")
+    set_label(shown, [clip for (name, _), clip in known.items() if name == "<1>.mp4"], "walk")
+    set_label(shown, [known["<2>.mp4", 0.0], known["<2>.mp4", 0.6]], "jump up")
+    set_label(shown, [known["<2>.mp4", 0.6]], None)
+    assert shown.store.version == version  # vectors need not be read again
+    assert [one.start for one in clips(shown, Filter(labels=("jump up",), text="0"))] == [0.2, 0.4]
+    # the whole of <1> is labelled from 0 to 1.2 s: the file itself is listed
+    with shown.store.transaction() as database:
+        database.execute("UPDATE labels SET stop = 1.2 WHERE video = 2 AND start > 0.75")
+    done = write_labels(shown, tmp_path / "lists" / "mine.csv")
+    assert (done.parts, done.failed) == (4, {})
+    records = find_records(done.path)
+    said = {(record.label, record.group): record.path for record in records}
+    assert set(said) == {("jump up", "<0>.mp4"), ("run", "<0>.mp4"), ("walk", "ann"), ("jump up", "<2>.mp4")}
+    assert said["walk", "ann"] == tmp_path / "<1>.mp4"
+    frames = [read_number(frame) for frame in iter_frames(said["jump up", "<0>.mp4"])]
+    assert frames == list(range(5, 20))  # 0.2 to 0.8 s at 25 a second
+    assert probe(said["jump up", "<0>.mp4"]).fps == pytest.approx(25)
+    assert [read_number(frame) for frame in iter_frames(said["run", "<0>.mp4"])] == list(range(20, 30))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "lists" / "mine").iterdir()}
+    write_labels(shown, tmp_path / "lists" / "mine.csv")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "lists" / "mine").iterdir()} == before
+    assert len(before) == 3
+
+
+def test_labels_that_are_none(shown: Index, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no clip has been given a label"):
+        write_labels(shown, tmp_path / "a.csv")
+    for label in (" \n", "x" * 201):
+        with pytest.raises(InputError, match="1 to 200 letters"):
+            set_label(shown, [1], label)
+
+
+def test_a_part_that_cannot_be_cut_out_is_named(shown: Index, tmp_path: Path) -> None:
+    set_label(shown, [1, 6], "run")
+    (tmp_path / "<0>.mp4").unlink()
+    done = write_labels(shown, tmp_path / "a.csv")
+    assert (done.parts, list(done.failed)) == (1, ["<0>.mp4"])
+    with pytest.raises(OutputError):
+        write_labels(shown, tmp_path / "a.csv" / "b.csv")

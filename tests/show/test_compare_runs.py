@@ -1,0 +1,135 @@
+"""Runs side by side: what the table says, and what the picture and the page show."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cv2 import IMREAD_COLOR, imread
+from show.test_runs import CONFIG, write_run
+
+from kinevec import tasks
+from kinevec.cli import comparing
+from kinevec.config import Terms
+from kinevec.errors import OutputError
+from kinevec.show.compare import COLORS, DASHES, Comparison, short, write_page, write_picture
+from kinevec.show.curves import STYLES
+from kinevec.show.runs import read_runs
+
+OTHER = replace(
+    CONFIG,
+    terms=Terms(pixel=1),
+    train=replace(CONFIG.train, lr=0.5),
+    method=replace(CONFIG.method, symmetric=True),
+)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    one = write_run(tmp_path / "runs" / "<one>")
+    two = write_run(
+        tmp_path / "runs" / "two", OTHER, steps=20, total=60, warnings=["mind"], pixel=3.25, rank=7.0
+    )
+    (one / "eval.json").write_text(json.dumps({"scores": {"trained": {"R@1": 41.25}}}))
+    (tmp_path / "runs" / "notes").mkdir()
+    return [one, two, tmp_path / "runs" / "notes"]
+
+
+@pytest.fixture
+def comparison(folders: list[Path]) -> Comparison:
+    return Comparison.of(read_runs(folders))
+
+
+def test_the_table(comparison: Comparison) -> None:
+    rows = [(row.section, row.name, *row.values) for row in comparison.rows()]
+    assert rows == [
+        ("run", "terms", "instance, 0.5·local", "instance, pixel"),
+        ("run", "encoder", "tiny", "tiny"),
+        ("run", "step", "40 of 40", "20 of 60"),
+        ("last loss", "local", "2", "2"),
+        ("last loss", "pixel", "", "3.25"),
+        ("last loss", "loss", "4.6", "4.8"),
+        ("speed", "share of time waiting", "0.1", "0.1"),
+        ("health", "effective rank", "50", "7"),
+        ("health", "warnings", "0", "2"),
+        ("score (%)", "R@1", "41.2", ""),
+        ("setting", "terms.local", "0.5", "0.0"),
+        ("setting", "terms.pixel", "0.0", "1.0"),
+        ("setting", "method.symmetric", "False", "True"),
+        ("setting", "train.lr", "0.02", "0.5"),
+    ]
+    assert comparison.remarks == (
+        ("two", "unfinished: step 20 of 60"),
+        ("notes", "not a run (no config.toml in it)"),
+    )
+
+
+def test_curves_of_runs_that_were_looked_at_at_other_steps(tmp_path: Path) -> None:
+    one, two = write_run(tmp_path / "one"), write_run(tmp_path / "two")
+    (two / "log.jsonl").write_text('{"step": 15, "loss": 1.0}\n{"step": 25, "loss": 3.0}\n')
+    curves = {curve.title: curve for curve in Comparison.of(read_runs([one, two])).curves()}
+    assert list(curves) == ["local", "loss", "effective rank", "share of time waiting"]
+    loss = curves["loss"]
+    assert loss.x == [10, 15, 20, 25, 30, 40]
+    assert loss.y["one"] == pytest.approx([4.9, 4.85, 4.8, 4.75, 4.7, 4.6])
+    assert loss.y["two"] == pytest.approx([np.nan, 1, 2, 3, np.nan, np.nan], nan_ok=True)
+    assert list(curves["local"].y) == ["one"]
+
+
+def test_the_page_is_one_file_that_asks_nothing_of_the_network(
+    comparison: Comparison, tmp_path: Path
+) -> None:
+    write_page(tmp_path / "c.html", comparison)
+    page = (tmp_path / "c.html").read_text()
+    assert "default-src 'none'" in page
+    assert not re.search(r"(?:src|href)=\"(?!data:|#)", page)
+    assert "<one>" not in page
+    assert "&lt;one&gt;" in page
+    assert page.count("<figure") == page.count("<svg") == len(comparison.curves())
+    for text in ("unfinished: step 20 of 60", "not a run", "41.2", "train.lr", "instance, 0.5·local"):
+        assert text in page
+    assert "$" not in page
+
+
+def test_the_picture_shows_every_run(comparison: Comparison, tmp_path: Path) -> None:
+    write_picture(tmp_path / "c.png", comparison)
+    picture = imread(str(tmp_path / "c.png"), IMREAD_COLOR)
+    assert picture is not None
+    for color in COLORS[:2]:
+        wanted = np.array([int(color[i : i + 2], 16) for i in (5, 3, 1)])
+        assert (np.abs(picture.astype(int) - wanted).max(-1) < 8).sum() > 100, color
+    assert len(COLORS) == len(DASHES) == STYLES
+
+
+def test_runs_without_a_log_are_no_obstacle(tmp_path: Path) -> None:
+    result = tasks.compare([write_run(tmp_path / "a", steps=0)], tmp_path / "out")
+    assert [(row.name, row.values) for row in result.rows()][2] == ("step", ("0 of 40",))
+    assert (tmp_path / "out" / "compare.png").stat().st_size > 0
+    assert "nothing logged yet" in (tmp_path / "out" / "compare.html").read_text()
+
+
+def test_a_place_that_cannot_be_written_is_refused(folders: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        tasks.compare(folders, tmp_path / "file" / "out")
+
+
+def test_digits() -> None:
+    assert [short(value) for value in (4.123456, 0.00012345, 1234567.0, float("nan"))] == [
+        "4.12",
+        "0.000123",
+        "1.23e+06",
+        "",
+    ]
+
+
+def test_the_command(folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    comparing.compare(folders, tmp_path / "out")
+    said = capsys.readouterr()
+    for text in ("<one>", "two", "instance, pixel", "20 of 60", "41.2", "train.lr"):
+        assert text in said.out
+    assert "two: unfinished: step 20 of 60" in said.err
+    assert "notes: not a run" in said.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["compare.html", "compare.png"]

@@ -1,0 +1,52 @@
+"""The confusion matrix: what is counted, and that a picture comes of it whatever the labels."""
+
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from kinevec.errors import OutputError
+from kinevec.show.confusion import confusion, write_confusion
+
+
+def test_counts_are_by_right_class_and_predicted_class() -> None:
+    counts, classes = confusion(["b", "a", "b", "b"], [["a", "a", "b", "c"], ["b", "a", "b", "b"]])
+    assert classes == ["a", "b", "c"]
+    assert counts.tolist() == [[2, 0, 0], [1, 4, 1], [0, 0, 0]]
+
+
+def test_rows_and_columns_are_not_mixed_up(tmp_path: Path) -> None:
+    """All videos of "a" are called "b": the dark cell lies to the right of the light diagonal, in its row."""
+    path = tmp_path / "x.png"
+    write_confusion(path, ["a"] * 4 + ["b"] * 4, [["b"] * 8], "")
+    picture = matplotlib.image.imread(path)[..., :3]
+    height, width = picture.shape[:2]
+    dark = (picture[..., 2] > 0.25) & (picture[..., 0] < 0.15)  # the colour of 100 %
+    columns = np.flatnonzero(dark[:, : int(width * 0.7)].any(0))  # without the colour bar
+    rows = np.flatnonzero(dark[:, : int(width * 0.7)].any(1))
+    assert len(columns)
+    assert columns.max() - columns.min() < width / 3  # one column: b
+    assert rows.max() - rows.min() > height / 3  # both rows
+
+
+@pytest.mark.parametrize("classes", [1, 31, 101])
+def test_it_grows_with_the_classes(classes: int, tmp_path: Path) -> None:
+    labels = [f"class {i}" for i in range(classes)]
+    path = tmp_path / "x.png"
+    write_confusion(path, labels, [labels], "linear")
+    height, width, _ = matplotlib.image.imread(path).shape
+    assert width >= max(400, 24 * classes)  # pixels a class
+    assert width < 800 + 60 * classes
+    assert height < 800 + 60 * classes
+
+
+def test_labels_may_be_anything(tmp_path: Path) -> None:
+    labels = ["$x_{1", "{\\bf", "<b>", "a\nb", "x" * 300, "動作", " ", "%d"]
+    write_confusion(tmp_path / "x.png", labels, [labels[::-1]], "$x_{1 動作 %s")
+    assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OutputError):
+        write_confusion(tmp_path / "missing" / "x.png", ["a"], [["a"]], "")

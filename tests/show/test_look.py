@@ -1,0 +1,146 @@
+"""`kinevec show`: what a video looks like to encoders whose eyes are known."""
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from kinevec import tasks
+from kinevec.cli import app
+from kinevec.config import Clip, Config, Train
+from kinevec.data.decode import probe, read_clip
+from kinevec.encoders import Loaded
+from kinevec.errors import UsageError, VideoError
+from kinevec.show.look import MOST, SIDE, look
+from kinevec.show.look_page import write_look
+from kinevec.tasks.showing import _names
+
+SQUARE = 40  # pixels of the moving square
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bright square that crosses a grey frame from left to right in 40 frames at 20 a second."""
+    path = tmp_path_factory.mktemp("videos") / "läuft <b>.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=20, options={"crf": "10"})
+        stream.width = stream.height = 160
+        stream.pix_fmt = "yuv420p"
+        for f in range(40):
+            frame = np.full((160, 160, 3), 90, np.uint8)
+            frame[60 : 60 + SQUARE, 3 * f : 3 * f + SQUARE] = 230
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+class Bright(nn.Module):
+    """Activation is brightness itself, in 8 × 8 cells and at every second frame."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.avg_pool3d(x, (2, 4, 4))
+
+
+def loaded(encoder: nn.Module) -> Loaded:
+    config = Config(clip=Clip(frames=4, stride=2, size=32), train=Train(precision="fp32"))
+    return Loaded(encoder, config, "made", None)  # type: ignore[arg-type]
+
+
+def test_activation_follows_what_the_encoder_sees(video: Path) -> None:
+    found = look({"bright": loaded(Bright())}, video, device="cpu")
+    assert found.frames.shape == (40, SIDE, SIDE, 3)
+    warmth = found.seen["bright"].heat
+    x = np.arange(SIDE)
+    for f in (6, 20, 30):
+        centre = (warmth[f].sum(0) * x).sum() / warmth[f].sum()
+        assert centre == pytest.approx(3 * f + SQUARE / 2, abs=8)
+        assert warmth[f, 80, int(centre)] > 0.8
+        assert warmth[f, 10, 10] < 0.05
+
+
+def test_pictures_show_what_moves(video: Path) -> None:
+    found = look({"bright": loaded(Bright())}, video, device="cpu")
+    assert found.difference[0].std() < 2
+    assert found.difference[20, 80, 3 * 20 + SQUARE - 2].min() > 200  # the square enters here
+    assert found.difference[20, 80, 3 * 20 - 2].max() < 60  # and left there
+    assert found.flow[20, 5, 5].min() > 200  # nothing moves in the corner: nearly white
+    assert found.seen["bright"].on_motion > 0.3
+
+
+def test_a_part_of_the_video_is_shown_by_its_times(video: Path) -> None:
+    found = look({}, video, start=0.5, end=1.0)
+    assert found.numbers.tolist() == list(range(10, 21))
+    expected = read_clip(video, [10]).frames[0]
+    assert np.abs(found.frames[0].astype(int) - expected).mean() < 1
+
+
+def test_of_a_long_video_the_first_frames_are_shown(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kinevec.show.look.MOST", 12)
+    assert MOST == 300
+    assert look({}, video).numbers.tolist() == list(range(12))
+
+
+def test_a_time_without_frames_is_refused(video: Path) -> None:
+    with pytest.raises(UsageError, match=r"fewer than 2 frames between 3 s and its end.*last until 1\.95 s"):
+        look({}, video, start=3)
+    with pytest.raises(VideoError, match="is not there"):
+        look({}, video.with_name("other.mp4"))
+
+
+def test_everything_is_written_and_can_be_read_back(video: Path, tmp_path: Path) -> None:
+    found = look({"a": loaded(Bright()), "b <i>": loaded(Bright())}, video, device="cpu")
+    page = write_look(found, tmp_path / "out")
+    names = {path.name for path in page.parent.iterdir()}
+    assert names == {
+        "activation.png",
+        "activation.mp4",
+        "motion.png",
+        "affinity.png",
+        "look.json",
+        "index.html",
+    }
+    text = page.read_text("utf-8")
+    assert "läuft &lt;b&gt;.mp4" in text
+    assert "b &lt;i&gt;" in text
+    film = probe(page.parent / "activation.mp4")
+    assert (film.width, film.height, film.frames) == (3 * SIDE, SIDE + 20, 40)
+    np.testing.assert_allclose(film.times, found.times, atol=1e-3)
+    written = json.loads((page.parent / "look.json").read_text("utf-8"))
+    assert written["stretch"] == {"from": 0.0, "to": pytest.approx(1.95), "frames": 40}
+    assert written["encoders"]["a"] == written["encoders"]["b <i>"]
+    assert written["encoders"]["a"]["activation_follows_speed"] == pytest.approx(found.seen["a"].on_motion)
+
+
+def test_command(video: Path, tmp_path: Path) -> None:
+    ran = CliRunner().invoke(
+        app,
+        [
+            "show",
+            "untrained:tiny",
+            str(video),
+            "--beside",
+            "untrained:tiny",
+            "-o",
+            str(tmp_path),
+            "--to",
+            "1",
+        ],
+    )
+    assert ran.exit_code == 0, ran.output
+    assert "untrained:tiny #2: activation follows speed" in ran.output
+    assert (tmp_path / "index.html").is_file()
+
+
+def test_names_of_equal_ending_are_told_apart() -> None:
+    assert _names(["runs/a", "other/a", "b", Path("a")]) == ["a", "a #2", "b", "a #3"]
+
+
+def test_nothing_is_encoded_where_the_result_cannot_be_written(video: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Exception, match="cannot be written"):
+        tasks.show(["untrained:tiny"], video, tmp_path / "file" / "out")

@@ -1,0 +1,125 @@
+"""Judging as a task: what is written where, several runs, comparisons, and what is refused before any work."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from kinevec import tasks
+from kinevec.config import Clip, Config, Model, Train
+from kinevec.errors import DataError, InputError
+from kinevec.evaluate import evaluation
+from kinevec.evaluate.classifier import load_classifier
+from kinevec.evaluate.finetune import FinetuneConfig
+from kinevec.evaluate.protocols import Settings
+from kinevec.models import build_encoder
+from kinevec.tasks import judging
+from kinevec.train.checkpoint import save_encoder
+from kinevec.train.loop import FACTS
+from painted import coloured_set
+
+RETRIEVAL = Settings(protocols=("retrieval",), clips=1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    collection = coloured_set(folder, "abab", ["train", "train", "test", "test"])
+    lines = [f"{r.path.name},{r.label},{r.split}" for r in collection.records]
+    (folder / "labels.csv").write_text("\n".join(["path,label,split", *lines]))
+    return folder
+
+
+def make_run(folder: Path, seed: int) -> Path:
+    folder.mkdir(parents=True)
+    config = Config(
+        clip=Clip(frames=4, stride=1, size=16), model=Model("tiny"), train=Train(precision="fp32", seed=seed)
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(100 + seed)
+        save_encoder(folder, build_encoder("tiny"), config, step=3)
+    (folder / FACTS).write_text("{}")
+    return folder
+
+
+def test_a_run_is_judged_into_its_folder(data: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a", 0)
+    result = tasks.evaluate(run, data, clips=2, device="cpu")
+    content = json.loads((run / "eval.json").read_text())
+    assert content["scores"] == result.scores
+    assert {"R@1", "linear top-1", "knn top-1"} <= set(result.scores["trained"])
+    assert content["protocol"]["clips"] == 2
+    assert len(list((run / "features").iterdir())) == 2
+    tasks.evaluate(run, data, settings=RETRIEVAL, untrained=False, cache=None, device="cpu")
+    assert len(list((run / "features").iterdir())) == 2
+    assert list(json.loads((run / "eval.json").read_text())["scores"]) == ["trained"]
+    tasks.evaluate(
+        run, data, settings=RETRIEVAL, cache=tmp_path / "kept", out=tmp_path / "x.json", device="cpu"
+    )
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    assert (tmp_path / "x.json").is_file()
+
+
+def test_several_runs_are_judged_as_their_mean_and_compared(data: Path, tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "runs" / name, seed) for seed, name in enumerate("ab")]
+    single = [tasks.evaluate(run, data, settings=RETRIEVAL, device="cpu") for run in runs]
+    result = tasks.evaluate(runs, data, settings=RETRIEVAL, device="cpu", against=runs[0] / "eval.json")
+    content = json.loads((tmp_path / "runs" / "eval.json").read_text())
+    for encoder in ("trained", "untrained"):
+        for name, value in result.scores[encoder].items():
+            assert value == pytest.approx(sum(found.scores[encoder][name] for found in single) / 2)
+    assert content["spread"]["trained"].keys() == result.scores["trained"].keys()
+    against = content["against"]
+    assert against["file"] == str(runs[0] / "eval.json")
+    row = against["differences"]["R@1"]
+    assert row["points"] == pytest.approx(
+        result.scores["trained"]["R@1"] - single[0].scores["trained"]["R@1"]
+    )
+    assert judging.compare(tmp_path / "runs" / "eval.json", runs[0] / "eval.json").content["differences"] == {
+        name: pytest.approx(value) for name, value in against["differences"].items()
+    }
+
+
+def test_figures_and_the_classifier_lie_where_they_were_asked_for(data: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a", 0)
+    tuning = FinetuneConfig(epochs=1, batch=2, workers=0)
+    settings = Settings(protocols=("finetune", "retrieval"), clips=1, finetune=tuning)
+    tasks.evaluate(
+        run,
+        data,
+        settings=settings,
+        figures=True,
+        save=tmp_path / "c.safetensors",
+        untrained=False,
+        device="cpu",
+    )
+    assert (run / "eval-confusion-trained-finetune.png").read_bytes()[:4] == b"\x89PNG"
+    assert load_classifier(tmp_path / "c.safetensors").classes == ["a", "b"]
+
+
+@pytest.fixture
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "evaluate", lambda *given, **more: pytest.fail("work was begun"))
+
+
+@pytest.mark.usefixtures("no_work")
+def test_what_cannot_be_done_is_refused_before_any_work(data: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a", 0)
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in data.glob("*.mp4"):
+        (flat / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(DataError, match="none of 4 videos has a label, so there is nothing to score"):
+        tasks.evaluate(run, flat)
+    assert not (run / "eval.json").exists()
+    with pytest.raises(InputError, match="name the JSON file to write with --out"):
+        tasks.evaluate("untrained:tiny", data)
+    with pytest.raises(InputError, match=r"missing\.json: cannot be read"):
+        tasks.evaluate(run, data, against=tmp_path / "missing.json")
+    with pytest.raises(InputError, match="add finetune to --protocols"):
+        tasks.evaluate(run, data, save=tmp_path / "c.safetensors")
+    with pytest.raises(InputError, match="the same weights"):
+        tasks.evaluate([run, run], data)
+    with pytest.raises(InputError, match="no such run"):
+        tasks.evaluate(tmp_path / "missing", data)
