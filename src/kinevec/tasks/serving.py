@@ -38,10 +38,9 @@ def serve(
         OutputError: the port is in use.
     """
     try:
-        import uvicorn
-
         from kinevec.search.page.app import make_app
         from kinevec.search.page.guard import Secrets, local_names
+        from kinevec.search.page.server import Server
         from kinevec.search.page.site import Site
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("kinevec"):
@@ -57,9 +56,7 @@ def serve(
         target = Path(labels) if labels else opened.folder / LABELS
         site = Site(opened, Path(folder), target, device)
         app = make_app(site, secret, (host, *(local_names() if beyond else ())))
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1, ws="none")
-        )
+        server = Server(app, site)
         if on_ready:
             on_ready(_address(host, listener.getsockname()[1], secret.key))
         try:
