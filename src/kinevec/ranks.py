@@ -207,35 +207,36 @@ def deal(x: Tensor) -> Tensor:
     """
     if world() == 1:
         return x
-    order, sent, received = _hands(len(x), rank(), world())
-    return _swap(x[torch.tensor(order, device=x.device)], sent, received)
+    order, sent, received = _hands(len(x), rank(), world(), x.device)
+    return _swap(x[order], sent, received)
 
 
 def undeal(x: Tensor) -> Tensor:
     """Takes what was made of dealt samples (N, ...) back to the ranks they came from, in their order."""
     if world() == 1:
         return x
-    order, sent, received = _hands(len(x), rank(), world())
-    home = torch.tensor(order, device=x.device).argsort()
-    return _swap(x, received, sent)[home]
+    order, sent, received = _hands(len(x), rank(), world(), x.device)
+    return _swap(x, received, sent)[order.argsort()]
 
 
-@cache
-def _hands(count: int, rank: int, world: int) -> tuple[list[int], list[int], list[int]]:
-    """The order in which a rank sends its samples, how many go to each rank, and how many come from each."""
+@cache  # numbers that go to a GPU are waited for: once, not in every step
+def _hands(
+    count: int, rank: int, world: int, device: torch.device
+) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
+    """The order (N,) in which a rank sends its samples, how many go to each rank, and how many come from each."""
     to = [(rank * count + i) % world for i in range(count)]
-    order = sorted(range(count), key=lambda i: to[i])
-    sent = [to.count(place) for place in range(world)]
-    received = [sum((r * count + i) % world == rank for i in range(count)) for r in range(world)]
+    order = torch.tensor(sorted(range(count), key=lambda i: to[i]), device=device)
+    sent = tuple(to.count(place) for place in range(world))
+    received = tuple(sum((r * count + i) % world == rank for i in range(count)) for r in range(world))
     return order, sent, received
 
 
-def _swap(x: Tensor, sent: list[int], received: list[int]) -> Tensor:
+def _swap(x: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor:
     """Sends the first `sent[0]` samples to rank 0, and so on; (N, ...) in the layout that `x` has."""
     last = x.ndim == 5 and x.is_contiguous(memory_format=torch.channels_last_3d) and not x.is_contiguous()
     rows = x.movedim(1, -1) if last else x
     got = rows.new_empty(sum(received), *rows.shape[1:])
-    dist.all_to_all_single(got, rows.contiguous(), received, sent)
+    dist.all_to_all_single(got, rows.contiguous(), list(received), list(sent))
     return got.movedim(-1, 1) if last else got
 
 

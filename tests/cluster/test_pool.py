@@ -1,5 +1,6 @@
 """How workers are asked for, given jobs and missed, on a Ray that is made up: everything happens at once there."""
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ class MadeUp:
     Attributes:
         failing: asked with the method and its arguments; whether the worker is lost over it.
         most: how many jobs were in workers at once.
+        slow: a job that is answered last.
     """
 
     exceptions = SimpleNamespace(RayError=Failed)
@@ -33,6 +35,7 @@ class MadeUp:
         self.count = self.started = self.killed = self.most = 0
         self.options: dict[str, Any] = {}
         self.hanging = False
+        self.slow = -1
 
     def put(self, thing: Any) -> Any:
         return thing
@@ -64,7 +67,8 @@ class MadeUp:
 
     def wait(self, answers: list[int], *, num_returns: int, timeout: float) -> tuple[list[int], list[int]]:
         assert num_returns == 1
-        return ([] if self.hanging else [max(answers)]), answers
+        latest = max(answers, key=lambda answer: (self.asked[answer][2][:1] != (self.slow,), answer))
+        return ([] if self.hanging else [latest]), answers
 
     def get(self, answer: int) -> Any:
         real, name, arguments = self.asked.pop(answer)
@@ -104,7 +108,8 @@ def test_each_worker_has_one_job_and_there_are_no_more_than_asked(
 
 
 def test_results_in_order_do_not_run_far_ahead() -> None:
-    ray = MadeUp(lambda name, *asked: name == "do" and asked[0] == 0)
+    ray = MadeUp()
+    ray.slow = 0
     seen = []
     made: Pool[int, int] = Pool(ray, make, range(30), Cluster(None, 2), lambda job: Path(__file__), 3)
     for number, _ in made.results(lambda: len(seen) > 100):
@@ -113,6 +118,7 @@ def test_results_in_order_do_not_run_far_ahead() -> None:
         while made.first in seen:
             made.first += 1
     assert sorted(seen) == list(range(30))
+    assert seen.index(0) == 2 * 3 - 1
 
 
 def test_workers_that_never_start_end_it() -> None:
@@ -120,9 +126,11 @@ def test_workers_that_never_start_end_it() -> None:
     with pytest.raises(WorkError, match=r"3 workers in a row did not start \(Failed: it was killed\.\)"):
         list(results(ray, 5, Cluster(None, 2)))
     assert ray.killed == ray.started
-    failures = iter([True, True, False] * 3)
-    ray = MadeUp(lambda name, *asked: name == "begin" and next(failures))
-    assert len(list(results(ray, 5, Cluster(None, 1)))) == 5
+    failures = iter([True, True, False] * 2)  # the one that has started at last is lost with a job
+    lost = iter([True, False, False])
+    ray = MadeUp(lambda name, *asked: next(failures if name == "begin" else lost))
+    assert len(list(results(ray, 2, Cluster(None, 1)))) == 2
+    assert ray.started == 6
 
 
 def test_a_job_is_tried_three_times_and_the_others_are_done() -> None:
@@ -194,6 +202,26 @@ def test_what_is_waited_for_is_said_once(
 def test_a_reason_is_one_line() -> None:
     assert reason(Failed("a\n b" + 300 * " c")).startswith("Failed: a b c c")
     assert len(reason(Failed("word " * 300))) < 260
+
+
+def test_it_is_said_where_no_ray_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(InputError, match=f"no Ray answers at {address}"):
+            place._answering(address)
+        taken.listen()
+        assert place._answering(address) == address
+    assert place._answering("auto") == "auto"
+
+    def init(*, address: str, **more: object) -> None:
+        raise ConnectionError("could not\nfind any")
+
+    absent = SimpleNamespace(init=init)
+    with pytest.raises(InputError, match="start one with `ray start --head`"):
+        place._connect(absent, address="auto")
+    with pytest.raises(InputError, match="cannot work on Ray: ConnectionError: could not find any"):
+        place._connect(absent, address="bogus")
 
 
 def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Vectors and features of videos computed on Ray are those computed here, also after workers were killed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from kinevec.data.source import open_videos
 from kinevec.encoders import Loaded
 from kinevec.errors import Interrupted
 from kinevec.evaluate import on_ray
-from kinevec.evaluate.cache import cached_features, features_key
+from kinevec.evaluate.cache import FeatureCache, cached_features, features_key
 from kinevec.evaluate.encode import settled
 from kinevec.evaluate.features import extract
 from kinevec.evaluate.on_ray import OnRay
@@ -172,6 +172,28 @@ def test_features_come_in_any_order_and_lost_ones_are_said(
     assert [(one.name, one.reason[:9]) for one in found.collection.rejected][-2:] == [
         (collection.records[i].name, "3 workers") for i in (1, 4)
     ]
+
+
+class Elsewhere:
+    """An extractor on a GPU that is not here."""
+
+    device = torch.device("cuda")
+
+    def __call__(
+        self, encoders: object, config: object, infos: Sequence[object], clips: int, crops: int
+    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        for number in range(len(infos)):
+            yield number, {"a": np.zeros((clips, 128), np.float32)}
+
+
+def test_features_are_kept_under_where_they_were_computed(
+    videos: Path, loaded: Loaded, tmp_path: Path
+) -> None:
+    collection = open_videos(find_records(videos))
+    cache = FeatureCache(tmp_path / "features")
+    cached_features({"a": loaded}, collection, clips=2, device="cpu", extractor=Elsewhere(), cache=cache)
+    (file,) = cache.folder.iterdir()
+    assert features_key(loaded, collection, 2, 1, Elsewhere.device) in file.name
 
 
 def test_precision_is_settled_before_others_compute(videos: Path, loaded: Loaded) -> None:

@@ -44,6 +44,7 @@ ASKS = {
     torch.ops.aten.repeat_interleave,
     torch.ops.aten._unique2,
     torch.ops.aten.bincount,
+    torch.ops.aten.lift_fresh,  # a tensor made of Python's numbers: they are copied while the host waits
 }
 
 
@@ -68,6 +69,7 @@ class NoWaiting(TorchDispatchMode):
         lambda x: x.masked_fill_(x > 0, 0)[torch.nonzero(x)],
         lambda x: torch.equal(x, x),
         lambda x: x.sum().item(),
+        lambda x: x + torch.tensor([1.0, 2.0, 3.0, 4.0]),
     ],
 )
 def test_what_waits_is_noticed(ask: Any) -> None:

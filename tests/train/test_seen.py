@@ -45,6 +45,8 @@ def test_files_are_known_by_their_paths(
     monkeypatch.chdir(videos)
     assert count_seen(tmp_path, find_records(Path())) == 4
     assert count_seen(tmp_path / "elsewhere", listed) is None
+    (tmp_path / "best.safetensors").touch()  # an encoder of the run, by its file
+    assert count_seen(tmp_path / "best.safetensors", listed[3:]) == 1
 
 
 def test_prepared_videos_are_known_and_so_are_their_originals(

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import torch
 from kinevec.errors import ConfigError, InputError
 from kinevec.runtime import cores
 
+_ANSWER_SECONDS = 10  # for a Ray that was named
 _STORE_BYTES = (
     500_000_000  # of a Ray of our own: only the encoders lie there for long; what is more goes to disk
 )
@@ -82,7 +84,7 @@ def joined(cluster: Cluster) -> Iterator[Any]:
                 object_store_memory=_STORE_BYTES,
             )
         elif not there:
-            _connect(ray, address=cluster.address)
+            _connect(ray, address=_answering(cluster.address or os.environ["RAY_ADDRESS"]))
     try:
         yield ray
     finally:
@@ -114,11 +116,29 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {textwrap.shorten(detail[1] if detail else text, 240, placeholder=' …')}"
 
 
+def _answering(address: str) -> str:
+    """The address, if something answers there: Ray itself tries for minutes.
+
+    Raises:
+        InputError: nothing does.
+    """
+    if found := re.fullmatch(r"([^/]+):(\d+)", address):
+        try:
+            socket.create_connection((found[1], int(found[2])), _ANSWER_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise InputError(
+                f"no Ray answers at {address} ({error}); its head node says where it is"
+            ) from error
+    return address
+
+
 def _connect(ray: Any, **arguments: Any) -> None:
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
         ray._private.worker._worker_logs_enabled = False  # what we say ourselves: a worker was lost
     except (ConnectionError, ValueError, RuntimeError) as error:
+        if arguments["address"] == "auto":
+            raise InputError("no Ray runs on this machine: start one with `ray start --head`") from error
         raise InputError(f"cannot work on Ray: {reason(error)}") from error
 
 

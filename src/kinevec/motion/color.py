@@ -1,6 +1,7 @@
 """Flow images: optical flow painted with the Middlebury colour wheel."""
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -29,6 +30,11 @@ def _color_wheel() -> Tensor:
 
 
 WHEEL = _color_wheel()
+
+
+@cache  # a copy to a GPU is waited for: once, not in every step
+def _wheel(device: torch.device, dtype: torch.dtype) -> Tensor:
+    return WHEEL.to(device, dtype)
 
 
 def flow_image(flow: Tensor) -> Tensor:
@@ -64,7 +70,7 @@ def flow_image(flow: Tensor) -> Tensor:
     # Clamped as an integer: keeps the wheel's last entry, and a NaN, from reading past the table.
     entry = position.long().clamp(0, len(WHEEL) - 2)
     between = position - entry
-    wheel = WHEEL.to(flow)
+    wheel = _wheel(flow.device, flow.dtype)
     step = wheel.diff(dim=0)
     channels = [1 - r * (1 - (wheel[:, c][entry] + between * step[:, c][entry])) for c in range(3)]
     return torch.stack(channels, dim=1)

@@ -29,8 +29,11 @@ def count_seen(run: Path, records: Sequence[Record]) -> int | None:
     """How many of these videos the run was trained on; None where that cannot be said any more.
 
     Of prepared videos the originals are known too; of others only the files themselves.
+
+    Args:
+        run: its folder, or a file in it, such as `best.safetensors`.
     """
-    listed = run / VIDEOS
+    listed = (run.parent if run.is_file() else run) / VIDEOS
     if not listed.is_file():
         return None
     listing = json.loads(listed.read_text("utf-8"))

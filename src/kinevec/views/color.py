@@ -159,7 +159,8 @@ def normalise(clips: Tensor, views: Views) -> Tensor:
     """(clips − mean) / std per channel; clips (N, 3, T, H, W) in [0, 1]."""
 
     def per_channel(values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, device=clips.device, dtype=clips.dtype).view(1, 3, 1, 1, 1)
+        # Filled in on the device: a tensor made of a list would be copied there while the host waits.
+        return torch.stack([clips.new_full((), value) for value in values]).view(1, 3, 1, 1, 1)
 
     shift = per_channel([-m / s for m, s in zip(views.mean, views.std, strict=True)])
     return torch.addcmul(shift, clips, per_channel([1 / s for s in views.std]))

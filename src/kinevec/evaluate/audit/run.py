@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinevec.data.records import Record
 from kinevec.data.source import Collection, Progress
 from kinevec.encoders import Loaded
 from kinevec.errors import DataError
@@ -193,7 +192,7 @@ def _facts(
             "test": len(test),
             "classes": len({record.label for record in kept.records}),
             "rejected": {item.name: item.reason for item in kept.rejected},
-            "test_seen_in_training": _seen(loaded, test),
+            "test_seen_in_training": count_seen(Path(loaded.source), test),
         },
         "protocol": {
             "clips": settings.clips,
@@ -222,9 +221,3 @@ def _facts(
         },
         "provenance": provenance(device),
     }
-
-
-def _seen(loaded: Loaded, test: list[Record]) -> int | None:
-    """How many test videos the encoder was pretrained on; None where that is not known."""
-    folder = Path(loaded.source)
-    return count_seen(folder, test) if folder.is_dir() else None

@@ -153,12 +153,13 @@ class MotionAlignment(nn.Module):
             dense = keys[n].dense
             assert dense is not None
             for t, cells in enumerate(prediction.cells):
-                others = [s for s in range(dense.shape[2]) if s != t]
+                # Not by a list of numbers, which would be copied to the device while the host waits.
+                others = torch.cat([dense[:, :, :t], dense[:, :, t + 1 :]], 2)
                 losses.append(
                     pixel_motion_loss(
                         cells,
                         dense[:, :, t],
-                        dense[:, :, others] if others else None,
+                        others if others.shape[2] else None,
                         boxes[m],
                         boxes[n],
                         masks[m],

@@ -1,0 +1,72 @@
+"""The demo: three methods on the same videos, judged, audited and shown side by side."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kinevec import demo as module
+from kinevec.data import SynthConfig
+from kinevec.errors import OutputError
+from kinevec.evaluate import classify
+from kinevec.tasks import synth
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The folder of a demo over a few procedural videos, and its report."""
+    folder = tmp_path_factory.mktemp("demo")
+    synth(folder / "my videos", SynthConfig(videos_per_class=4, frames=33, size=48))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "AUDIT_CLIPS", 1)
+        patch.setattr(classify, "PENALTIES", (1e-3,))  # the audit fits some forty probes
+        report, _ = module.demo(folder / "out", videos=folder / "my videos", steps=1)
+    return folder, report
+
+
+def test_all_methods_are_trained_alike_and_judged_in_one_pass(made: tuple[Path, Path]) -> None:
+    folder, _ = made
+    facts = [
+        json.loads((folder / "out" / "runs" / preset / "run.json").read_text())
+        for preset in ("moco", "mscl", "fima")
+    ]
+    assert {(found["videos"], found["seed"], found["steps"]) for found in facts} == {(30, 0, 1)}
+    found = json.loads((folder / "out" / "eval.json").read_text())
+    assert list(found["scores"]) == ["MoCo", "MSCL", "FIMA", "untrained"]
+    card = json.loads((folder / "out" / "audit.json").read_text())
+    assert list(card["figures"]) == ["MoCo", "MSCL", "FIMA", "untrained"]
+    assert not list((folder / "out" / "runs").glob("*/*.raw"))
+
+
+def test_the_report_shows_them_side_by_side(made: tuple[Path, Path]) -> None:
+    page = made[1].read_text("utf-8")
+    parts = ("Scores", "Motion or background?", "Where each encoder looks", "Nearest neighbours", "Training")
+    places = [page.index(f">{part}</h2>") for part in parts]
+    assert places == sorted(places)
+    assert page.count("data:image/png;base64,") == module.LOOKS
+    for name in ("MoCo", "MSCL", "FIMA", "untrained"):
+        assert page.count(f"</i>{name}</th>") >= 3
+    assert "whisker" in page
+
+
+def test_an_older_demo_is_replaced_and_nothing_else_is_removed(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    module._clear(runs)
+    for name in ("moco", "fima"):
+        (runs / name).mkdir(parents=True)
+        (runs / name / "run.json").write_text("{}")
+    module._clear(runs)
+    assert not runs.exists()
+    (runs / "my best run").mkdir(parents=True)
+    (runs / "moco").mkdir()
+    with pytest.raises(OutputError, match=r"holds more than the runs of a demo \(my best run\)"):
+        module._clear(runs)
+    assert (runs / "moco").is_dir()
+
+
+def test_the_queue_stays_below_the_number_of_videos() -> None:
+    config = module.configuration.load("moco")
+    few = module._fitted(config, 40, 10)
+    assert (few.method.queue, few.train.epochs) == (20, 10)
+    many = module._fitted(config, 320, 200)
+    assert (many.method.queue, many.train.epochs) == (config.method.queue, 20)
