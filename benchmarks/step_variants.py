@@ -113,6 +113,8 @@ def prepared(
     """Makes a model what the trainer makes of it; the precision to use it in."""
     if way.channels_last:
         channels_last(model)
+    if device.type == "cuda" and not way.plain:
+        torch.backends.cudnn.benchmark = True
     precision = pick_precision(way.precision, device)
     if precision == "bf16":
         guard_bf16(model, example, run)

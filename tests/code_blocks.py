@@ -124,6 +124,7 @@ def check_foreign(words: Sequence[str]) -> None:
             "ray": "start",
             "cd": "",
             "sbatch": "",
+            "ssh": "-L",
         }
         assert known.get(first, " ") in [*rest, ""], f"{first}: unknown kind of command"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cv2 import IMREAD_COLOR, imread
-from show.test_runs import CONFIG, write_run
 
 from kinevec import tasks
 from kinevec.cli import comparing
@@ -17,6 +16,7 @@ from kinevec.errors import OutputError
 from kinevec.show.compare import COLORS, DASHES, Comparison, short, write_page, write_picture
 from kinevec.show.curves import STYLES
 from kinevec.show.runs import read_runs
+from show.test_read_runs import CONFIG, write_run
 
 OTHER = replace(
     CONFIG,

@@ -16,7 +16,7 @@ from faults import numbered_video
 from kinevec.config import Clip, Config, Data, Method, Model, Train, Views, load
 from kinevec.data import Collection, find_records, open_videos
 from kinevec.data.batch import Batch
-from kinevec.errors import OutputError, TrainingError
+from kinevec.errors import CheckpointError, OutputError, TrainingError
 from kinevec.methods.method import Losses
 from kinevec.train import keeper, trainer
 from kinevec.train.alarms import PATIENCE
@@ -205,6 +205,19 @@ def test_going_on_in_another_precision_is_warned_of(
     pretrain(CONFIG, collection, interrupted, resume=True)
     assert "made with device cpu, ranks 1, precision bf16, batch 2, steps 16 and goes on with" in caplog.text
     assert "its losses will not be those of a run never stopped" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "entry", ["model", "optimizer", "step", "videos", "failures", "supply", "facts", "watch", "skipped"]
+)
+def test_a_checkpoint_of_a_version_that_kept_less_is_refused(
+    entry: str, whole: Path, collection: Collection, tmp_path: Path
+) -> None:
+    saved = state(whole / CHECKPOINT)
+    del saved[entry]
+    torch.save(saved, tmp_path / CHECKPOINT)
+    with pytest.raises(CheckpointError, match=f"another version of kinevec, whose checkpoints lack {entry}"):
+        pretrain(CONFIG, collection, tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("after", ["save_checkpoint", "save_encoder"])

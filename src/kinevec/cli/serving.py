@@ -31,8 +31,9 @@ def serve(
     """Search, look at, map and label the clips of an index on a page in the browser.
 
     Reads the index and its videos; gives out only small films of them, and nothing else. Writes labels into the
-    index, and the list of them where --labels says. Works until Ctrl-C. Cost: some 100 ms for each clip that is
-    looked at for the first time; each worker process holds 100 MB, the one with the encoder 500 MB.
+    index, and the list of them where --labels says. Works until Ctrl-C. Cost: 10 ms for each clip of a small
+    video that is looked at for the first time, more for large ones; a worker process holds 80 MB, the one with the
+    encoder 350 MB and more.
     """
     from kinevec import tasks
 

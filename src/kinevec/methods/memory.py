@@ -78,4 +78,4 @@ class Queue(nn.Module):
         self.place.copy_((self.place + len(keys)) % size)
         if self.age is not None:
             self.age += 1
-            self.age[columns] = 0
+            self.age.index_fill_(0, columns, 0)  # `[columns] = 0` would wait for a GPU

@@ -12,6 +12,21 @@ from kinevec.errors import CheckpointError
 log = logging.getLogger(__name__)
 
 LISTED = 5  # differences of weights in a message
+ENTRIES = ("model", "optimizer", "step", "videos", "failures", "supply", "facts", "watch", "skipped")
+
+
+def check_entries(folder: Path, saved: Mapping[str, Any]) -> None:
+    """Refuses a checkpoint that lacks some of `ENTRIES`.
+
+    Raises:
+        CheckpointError: so it is; names them.
+    """
+    missing = [name for name in ENTRIES if name not in saved]
+    if missing:
+        raise CheckpointError(
+            f"{folder}: was made by another version of kinevec, whose checkpoints lack {', '.join(missing)}. "
+            "Resume with that version, or start anew in another folder"
+        )
 
 
 def check_videos(folder: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:

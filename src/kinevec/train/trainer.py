@@ -31,7 +31,7 @@ from kinevec.train.keeper import Keeper
 from kinevec.train.log import RunLog
 from kinevec.train.meter import Fault, Status, Window
 from kinevec.train.parts import count_parts, cut, videos_per_step
-from kinevec.train.resume import check_fits, check_supply, check_videos, say_how
+from kinevec.train.resume import check_entries, check_fits, check_supply, check_videos, say_how
 from kinevec.train.schedule import learning_rate
 from kinevec.train.supply import Supply
 from kinevec.train.watch import Watch
@@ -216,8 +216,10 @@ class Trainer:
         """Takes up the position of a checkpoint.
 
         Raises:
-            CheckpointError: the run was made on other videos, from another store, or of another architecture.
+            CheckpointError: the run was made on other videos, from another store, of another architecture, or by a
+                version that kept less.
         """
+        check_entries(self.folder, state)
         check_videos(self.folder, state["videos"], self._videos_known())
         check_supply(self.folder, state["supply"], self.supply.facts)
         check_fits(self.folder, self.model, state["model"])
