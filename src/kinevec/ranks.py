@@ -29,6 +29,7 @@ MEETING = timedelta(minutes=10)  # for all ranks to start
 # For a tensor. All ranks have their batch when they begin a step, so that only their speed can differ.
 STEP = {"gloo": timedelta(minutes=5), "nccl": timedelta(seconds=50)}
 WORDS = timedelta(days=1)  # for a word: the first rank may decode for hours while the others wait
+SILENCE = timedelta(minutes=10)  # for a word once training has begun: as long as a loader or a save may take
 
 _words: "dist.ProcessGroup | None" = None
 
@@ -102,6 +103,12 @@ def joined(device: str) -> Iterator[torch.device]:
         _words = None
         with suppress(RuntimeError):
             dist.destroy_process_group()
+
+
+def training_begins() -> None:
+    """From now on no rank has a reason to be silent for hours: one that is has vanished."""
+    if world() > 1:
+        dist.distributed_c10d._set_pg_timeout(SILENCE, _words)
 
 
 def exchange(values: Sequence[int]) -> list[list[int]]:

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from kinevec.config import Clip, Config, Model, Train
-from kinevec.data.source import Collection
+from kinevec.data.decode import VideoInfo
+from kinevec.data.records import Record
+from kinevec.data.source import Collection, Rejected
 from kinevec.encoders import Loaded
 from kinevec.evaluate import cache as module
 from kinevec.evaluate.cache import FeatureCache, cached_features, features_key, file_fingerprint
@@ -196,3 +198,24 @@ def test_where_a_video_failed_nothing_is_kept(videos: Collection, tmp_path: Path
     found = features(Collection(videos.records, infos, ()), cache)["a"]
     assert len(found.collection) == 3
     assert not (tmp_path / "features").exists()
+
+
+def test_encoders_are_judged_on_the_videos_that_all_of_them_have(tmp_path: Path) -> None:
+    records = tuple(Record(tmp_path / name, name) for name in ("a", "b", "c"))
+    infos = tuple(VideoInfo(record.path, 4, 4, np.zeros(1), None, (), "h264") for record in records)
+    everything = Collection(records, infos, ())
+    gone = (Rejected("b", "is not there"),)
+    fewer = Collection((records[0], records[2]), (infos[0], infos[2]), gone)
+    kept = Features(np.arange(3, dtype=np.float32).reshape(3, 1, 1), everything)
+    made = Features(np.array([[[10.0]], [[12.0]]], np.float32), fewer)
+    found = module._of_the_same({"made": made, "kept": kept}, ["kept", "made"])
+    assert list(found) == ["kept", "made"]
+    assert found["kept"].clips.ravel().tolist() == [0, 2]
+    assert found["made"].clips.ravel().tolist() == [10, 12]
+    assert {one.collection.rejected for one in found.values()} == {gone}
+
+
+def test_encoders_whose_clips_differ_are_not_judged_together(videos: Collection) -> None:
+    other = loaded(1, replace(CONFIG, clip=Clip(frames=4, stride=2, size=16)))
+    with pytest.raises(ValueError, match="the clips of a, b differ in shape"):
+        cached_features({"a": loaded(), "b": other}, videos, clips=1)

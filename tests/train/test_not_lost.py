@@ -312,6 +312,16 @@ def test_a_broken_batch_is_left_out_where_that_is_asked_for(
     assert [step for step, _ in losses(run)] == [4, 8, 10, 12, 16]
 
 
+def test_a_first_epoch_that_is_left_out_whole_is_no_best_one(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = poisoned({0, 1, 2, 3}, monkeypatch)
+    run = pretrain(changed(on_nan="skip"), collection, tmp_path / "run")
+    assert computed[-12:] == list(range(4, 16))
+    best = state(run / CHECKPOINT)["watch"]["best"]
+    assert best is None or best["step"] > 4
+
+
 def test_what_was_left_out_stays_out_after_a_resume(
     collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

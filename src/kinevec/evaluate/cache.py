@@ -2,8 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +54,11 @@ class FeatureCache:
                 raise ValueError("its content is not what was written")
             if clips.ndim != 3 or len(clips) != len(collection):
                 raise ValueError(f"it holds {clips.shape} for {len(collection)} videos")
-            path.touch()  # used now
         except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
             log.warning("%s is damaged and is computed anew: %s", path, error)
             return None
+        with suppress(OSError):  # others' cache may be read but not changed
+            path.touch()  # used now
         return Features(clips, collection)
 
     def write(self, key: str, features: Features, asked: Collection) -> None:
@@ -142,7 +144,7 @@ def cached_features(
         DataError: not one video decodes.
         ValueError: their clips are not made alike.
     """
-    if len({_clips_made(loaded) for loaded in encoders.values()}) > 1:
+    if len({clips_made(loaded) for loaded in encoders.values()}) > 1:
         raise ValueError(f"the clips of {', '.join(encoders)} differ in shape or normalisation")
     where = extractor.device if extractor else device
     keys = {name: features_key(loaded, collection, clips, crops, where) for name, loaded in encoders.items()}
@@ -168,10 +170,22 @@ def cached_features(
             found[name] = features
             if cache:
                 cache.write(keys[name], features, collection)
-    return {name: found[name] for name in encoders}
+    return _of_the_same(found, encoders)
 
 
-def _clips_made(loaded: Loaded) -> tuple[object, ...]:
+def _of_the_same(found: Mapping[str, Features], order: Iterable[str]) -> dict[str, Features]:
+    """Features of the videos that all encoders have: one may have failed that decoded when others were kept."""
+    names = [set(features.collection.names()) for features in found.values()]
+    common = set.intersection(*names)
+    fewest = min(found.values(), key=lambda features: len(features.collection))
+    kept = {name: found[name].only(lambda record: record.name in common) for name in order}
+    rejected = fewest.collection.rejected
+    return {
+        name: Features(one.clips, replace(one.collection, rejected=rejected)) for name, one in kept.items()
+    }
+
+
+def clips_made(loaded: Loaded) -> tuple[object, ...]:
     """What decides how clips are made for an encoder."""
     config = loaded.config
     return config.clip, config.views.mean, config.views.std, config.train.precision

@@ -65,7 +65,7 @@ def few_shot(
 
     The classifier of prototypical networks (Snell et al. 2017) on frozen features, since it has nothing to tune and
     works from one video on. Features are made as for `knn`; the other training videos lend their mean
-    alone. The draws depend on labels, names and seed only: every encoder is judged on the same ones.
+    alone. The draws depend on the labels in their order and the seed only: every encoder is judged on the same ones.
 
     Args:
         shots: labelled videos of each class; a class with fewer lends all it has.

@@ -55,7 +55,8 @@ def guard_bf16(
     changed: dict[str, Route] = {}
     for name, shape in shapes.items():
         layer = layers[name]
-        kind = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, shape)
+        widths = (layer.in_channels, layer.out_channels, layer.groups)
+        kind = (*widths, layer.kernel_size, layer.stride, layer.padding, layer.dilation, shape)
         if kind not in routes:
             routes[kind] = _safe_route(layer, shape)
         layer.route = routes[kind]

@@ -97,6 +97,7 @@ class Trainer:
 
     def run(self, on_status: Callable[[Status], None] | None, stopped: threading.Event) -> None:
         """Trains to the end, or until `stopped` is set; then saves and raises `Interrupted`."""
+        ranks.training_begins()
         if self.config.train.on_nan == "skip" and not ranks.shared(lambda: has_checkpoint(self.folder)):
             self.save()  # something to go back to
         journal = RunLog(self.folder, self.step, self.config) if ranks.first() else None

@@ -1,5 +1,6 @@
 """All that is gathered about a run while it goes on: figures of its steps, health, warnings, the best epoch."""
 
+import math
 from typing import Any
 
 import torch
@@ -56,9 +57,12 @@ class Watch:
         """Judges the epoch of `steps` steps that ended after step `step`: is it the best so far?
 
         The lowest mean loss counts. An epoch in which a queue still held random vectors does not take part,
-        since those are easy to tell from keys; nor does a collapsed encoder.
+        since those are easy to tell from keys; nor does a collapsed encoder, or an epoch of which every batch was left
+        out.
         """
         loss = self.meter.epoch_loss()
+        if not self.health or not math.isfinite(loss):
+            return
         if step - steps < self.meter.fresh or collapsed(self.health, self.config.method.dim):
             return
         if self.best is None or loss < self.best["loss"]:

@@ -65,7 +65,7 @@ def collect(
 ) -> Collected:
     """Decodes every video once, changes it in every way, and encodes all of it with every encoder.
 
-    Backgrounds go round in rings of videos of the same split, so that two videos are held at a time. A video that
+    Backgrounds go round in rings of videos of the same split, so that three videos are held at a time. A video that
     fails to decode is left out and listed in the collection's `rejected`.
 
     Raises:

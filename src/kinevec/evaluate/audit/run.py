@@ -18,6 +18,7 @@ from kinevec.evaluate.audit.masks import EstimatedMasks, Masks
 from kinevec.evaluate.audit.result import Audit, Scores
 from kinevec.evaluate.audit.scores import Floats, Given
 from kinevec.evaluate.audit.settings import BACKGROUND, CONDITIONS, ORIGINAL, REVERSED, AuditConfig
+from kinevec.evaluate.cache import clips_made
 from kinevec.evaluate.encode import ClipEncoder
 from kinevec.evaluate.evaluation import check
 from kinevec.evaluate.features import Features
@@ -53,16 +54,17 @@ def audit(
         device: where to compute.
 
     Raises:
-        DataError: a split is empty, a side has fewer than two labels, or no video decodes.
+        DataError: a split is empty, the training videos have fewer than two labels, or no video decodes.
+        ValueError: the clips of the encoders are not made alike.
     """
     settings, masks = settings or AuditConfig(), masks or EstimatedMasks()
     check(collection)
     labelled = collection.only(lambda record: record.split in ("train", "test") and bool(record.label))
     _check_labels(labelled)
-    encoders = {
-        key: ClipEncoder(one.encoder, one.config, device)
-        for key, one in {name: loaded, **(beside or {})}.items()
-    }
+    chosen = {name: loaded, **(beside or {})}
+    if len({clips_made(one) for one in chosen.values()}) > 1:
+        raise ValueError(f"the clips of {', '.join(chosen)} differ in shape or normalisation")
+    encoders = {key: ClipEncoder(one.encoder, one.config, device) for key, one in chosen.items()}
     if settings.untrained:
         encoders[UNTRAINED] = ClipEncoder(untrained_encoder(loaded.config), loaded.config, device)
     found = collect(encoders, labelled, settings, masks, progress)
