@@ -15,7 +15,7 @@ from kinevec.cli import app
 from kinevec.config import Clip, Config, Train
 from kinevec.data.decode import probe, read_clip
 from kinevec.encoders import Loaded
-from kinevec.errors import UsageError, VideoError
+from kinevec.errors import KinevecError, UsageError, VideoError
 from kinevec.show.look import MOST, SIDE, look
 from kinevec.show.look_page import write_look
 from kinevec.tasks.showing import _names
@@ -138,6 +138,13 @@ def test_command(video: Path, tmp_path: Path) -> None:
 
 def test_names_of_equal_ending_are_told_apart() -> None:
     assert _names(["runs/a", "other/a", "b", Path("a")]) == ["a", "a #2", "b", "a #3"]
+
+
+def test_what_cannot_be_shown_leaves_no_folder(video: Path, tmp_path: Path) -> None:
+    for places, path in ((["untrained:tiny"], video.with_name("other.mp4")), (["no such run"], video)):
+        with pytest.raises(KinevecError):
+            tasks.show(places, path, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_encoded_where_the_result_cannot_be_written(video: Path, tmp_path: Path) -> None:

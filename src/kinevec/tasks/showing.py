@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kinevec import encoders
+from kinevec.data.decode import probe
 from kinevec.show.look import Look, look
 from kinevec.show.look_page import write_look
 from kinevec.tasks.watcher import check_writable
@@ -29,8 +30,9 @@ def show(
         The page, and what stands in it.
     """
     folder = Path(out)
-    check_writable(folder / "index.html")
+    probe(Path(video))  # before a folder is made for nothing
     loaded = [encoders.load(place) for place in places]
+    check_writable(folder / "index.html")
     found = look(
         dict(zip(_names(places), loaded, strict=True)), Path(video), start=start, end=end, device=device
     )
