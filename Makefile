@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 .PHONY: help demo test check docs format clean
 
 help:
-	@echo "make demo                 environment, install, then the main job end to end (about 8 minutes on 2 cores)"
+	@echo "make demo                 environment, install, then the main job end to end (about 10 minutes on 2 cores)"
 	@echo "make demo VIDEOS=folder   the same on your own videos"
 	@echo "make test                 environment, install, all tests"
 	@echo "make check                ruff and mypy"

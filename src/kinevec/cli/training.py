@@ -50,7 +50,7 @@ def demo(
 ) -> None:
     """Do the main job end to end and write a report: MoCo, MSCL and FIMA on the same videos, side by side.
 
-    Writes videos, runs, scores, a small audit and report.html. Cost: about 8 minutes on 2 CPU cores. Without labels
+    Writes videos, runs, scores, a small audit and report.html. Cost: about 10 minutes on 2 CPU cores. Without labels
     there are no scores, but neighbours to look at.
     """
     from kinevec import demo as job
