@@ -107,6 +107,10 @@ def evaluate(
         return
     if data is None:
         raise InputError("name labelled videos with --data")
+    for name in ("clips", "crops", "seed"):
+        given = any(change.partition("=")[0].strip() == name for change in changes)
+        option = "--seeds" if name == "seed" else f"--{name}"
+        config.check(not given, f"{name} of fine-tuning is that of the other protocols: use {option}")
     settings = Settings(
         protocols=tuple(word.strip() for word in protocols.split(",") if word.strip()),
         clips=clips,
