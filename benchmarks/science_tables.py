@@ -60,6 +60,50 @@ def search_table(result: Result) -> str:
     return "\n".join(lines)
 
 
+FIGURES = {
+    "static": "survives without motion",
+    "appearance_free": "survives without appearance",
+    "reversal": "lost when time runs backward",
+    "arrow": "tells forward from backward",
+    "background": "lost with another background",
+    "follows": "follows the new background",
+}
+PROBE = "linear"
+
+
+def audit_table(result: Result) -> str:
+    """What each encoder's linear probe rests on, in percent: mean ± standard deviation over seeds."""
+    audits = result["audits"]
+    lines = [
+        "| | set | as it is | " + " | ".join(FIGURES.values()) + " |",
+        "|---|---|" + "---:|" * (len(FIGURES) + 1),
+    ]
+    for kind in dict.fromkeys(one["set"] for one in audits):
+        own = [one for one in audits if one["set"] == kind]
+        for name in dict.fromkeys(name for one in own for name in one["figures"]):
+            cards = [one for one in own if name in one["figures"]]
+            plain = _spread(one["scores"][name]["original"]["both"][PROBE]["value"] for one in cards)
+            cells = [
+                _figure([one["figures"][name].get(key, {}).get(PROBE, {}) for one in cards])
+                for key in FIGURES
+            ]
+            lines.append(f"| {name} | {kind} | {plain} | " + " | ".join(cells) + " |")
+    seeds = sorted({one["seed"] for one in audits})
+    lines += [
+        "",
+        f"The linear probe of frozen features on {result['data']['test']} test videos, in percent; "
+        f"{result['protocol']['clips']} clips a video; seeds {', '.join(map(str, seeds))} (a single number: one seed); "
+        f"–: the score as it is does not lie above chance with its whole interval, so that a share of it means "
+        f"nothing. Masks: {result['masks']}. {_made(audits)}",
+    ]
+    return "\n".join(lines)
+
+
+def _figure(estimates: list[Result]) -> str:
+    known = [one["value"] for one in estimates if one.get("value") is not None]
+    return _spread(known) if known and len(known) == len(estimates) else "–"
+
+
 def calibration_table(result: Result) -> str:
     """How well supervised training does with each look, on training people held out."""
     people = sorted({trial["held"] for trial in result["trials"]})

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from rows import ROWS, SIZES, SUPERVISED, UNTRAINED, changes_of, config_of
+from sets import FAMILIES
 from supervised import Recipe
 from supervised import train as train_supervised
 
@@ -22,7 +23,8 @@ from kinevec.data import find_records, open_videos
 from kinevec.data.source import Collection
 from kinevec.data.whole import write_text
 from kinevec.errors import DataError, Interrupted, OutputError
-from kinevec.evaluate.evaluation import Evaluation, evaluate
+from kinevec.evaluate.evaluation import Evaluation, evaluate, score
+from kinevec.evaluate.features import Features
 from kinevec.runtime import provenance
 from kinevec.train.checkpoint import (
     has_checkpoint,
@@ -113,7 +115,6 @@ def run_cell(cell: Cell, work: Path, stopped: threading.Event) -> dict[str, Any]
         if not has_checkpoint(run):
             shutil.rmtree(run, ignore_errors=True)  # of a process that was killed before its first checkpoint
         train = videos.only(lambda record: record.split == "train")
-        extra: dict[str, float] = {}
         if cell.row == UNTRAINED:
             run.mkdir(parents=True)
             save_encoder(run, untrained_encoder(config), config, 0)
@@ -124,8 +125,9 @@ def run_cell(cell: Cell, work: Path, stopped: threading.Event) -> dict[str, Any]
         if stopped.is_set():
             raise Interrupted(f"{folder}: trained, not judged yet")
         found = evaluate(run, videos, clips=SIZES[cell.size].clips, untrained=False)
+        extra = _of_background(found, work / "sets" / cell.kind / FAMILIES)
         if cell.row == SUPERVISED:
-            extra = {"classifier top-1": _accuracy(found, run, config)}
+            extra |= {"classifier top-1": _accuracy(found, run, config)}
     result = {
         "row": cell.row,
         "set": cell.kind,
@@ -174,6 +176,19 @@ def _supervise(config: Config, train: Collection, run: Path, stopped: threading.
         train_supervised(config, Recipe(), supply.source, numbers, len(classes), run, stopped=stopped)
     finally:
         (run / FRAMES).unlink(missing_ok=True)
+
+
+def _of_background(found: Evaluation, families: Path) -> dict[str, float]:
+    """How well the features tell what stands behind: the scores where the label is the family of textures."""
+    if not families.is_file():
+        return {}
+    family = json.loads(families.read_text("utf-8"))
+    features = next(iter(found.features.values()))
+    records = tuple(
+        replace(record, label=f"family {family[record.name]}") for record in features.collection.records
+    )
+    scores = score(Features(features.clips, replace(features.collection, records=records)))
+    return {f"background {name}": scores[name] for name in ("R@1", "linear top-1")}
 
 
 def _accuracy(found: Evaluation, run: Path, config: Config) -> float:

@@ -58,14 +58,13 @@ def arguments_of(line: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     people = {"type": lambda text: text.split(","), "default": ["s7"]}
-    seeds = {"type": lambda text: [int(part) for part in text.split(",")], "default": [0, 1, 2]}
     parser.add_argument("work", type=Path)
     parser.add_argument("--size", choices=tuple(SIZES), default="cpu")
-    parser.add_argument("--rows", type=_names(ROWS), help="default: all; of a search, those it is made for")
-    parser.add_argument("--sets", type=_names(KINDS), default=["unbiased"])
-    parser.add_argument("--seeds", **seeds)
+    parser.add_argument("--rows", type=names_of(ROWS), help="default: all; of a search, those it is made for")
+    parser.add_argument("--sets", type=names_of(KINDS), default=["unbiased"])
+    parser.add_argument("--seeds", type=numbers_of, default=[0, 1, 2])
     parser.add_argument("--search", action="store_true", help="try the settings instead, on unbiased, seed 0")
-    parser.add_argument("--settings", type=_names(SETTINGS), default=list(SETTINGS), help="of a search")
+    parser.add_argument("--settings", type=names_of(SETTINGS), default=list(SETTINGS), help="of a search")
     parser.add_argument("--held", **people, help="training people held out, one after the other, of a search")
     parser.add_argument("--collect", action="store_true", help="train nothing, write what is done")
     parser.add_argument("--budget-minutes", type=float, default=0.0, help="0: until all is done")
@@ -135,7 +134,7 @@ def budget(minutes: float) -> Iterator[threading.Event]:
                 clock.join()
 
 
-def _names(known: Iterable[str]) -> Callable[[str], list[str]]:
+def names_of(known: Iterable[str]) -> Callable[[str], list[str]]:
     """Reads names separated by commas."""
     allowed = list(known)
 
@@ -146,6 +145,11 @@ def _names(known: Iterable[str]) -> Callable[[str], list[str]]:
         return found
 
     return names
+
+
+def numbers_of(text: str) -> list[int]:
+    """Reads whole numbers separated by commas."""
+    return [int(part) for part in text.split(",")]
 
 
 if __name__ == "__main__":

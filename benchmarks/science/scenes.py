@@ -47,6 +47,12 @@ def family_of(kind: Kind, label: int, classes: int, split: str, rng: np.random.G
     return (label + (0 if split == "train" else classes // 2)) % classes
 
 
+def family_behind(kind: Kind, label: int, classes: int, split: str, rng: np.random.Generator) -> int | None:
+    """The number of the family of textures that `scene` lays behind a video; None where it is black."""
+    _, ground_rng = rng.spawn(2)
+    return None if kind == "original" else family_of(kind, label, classes, split, ground_rng)
+
+
 def scene(
     person: Person, look: Look, kind: Kind, label: int, classes: int, split: str, rng: np.random.Generator
 ) -> NDArray[np.uint8]:

@@ -3,7 +3,8 @@
     python benchmarks/science/sets.py SOURCE WORK [--seed 0]
 
 SOURCE is a folder of depth videos of people before black, with labels.csv (path, label, group, split). Each set is
-a folder WORK/sets/KIND of small H.264 files with a labels.csv of its own and set.json, which says how it was made.
+a folder WORK/sets/KIND of small H.264 files with a labels.csv of its own, set.json, which says how it was made, and
+families.json, which says what family of textures each video has behind.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 from people import cut_out
-from scenes import KINDS, Kind, Look, scene
+from scenes import KINDS, Kind, Look, family_behind, scene
 
 from kinevec.data import Record, find_records
 from kinevec.data.decode import iter_frames, probe
@@ -26,6 +27,7 @@ from kinevec.data.whole import write_text, write_whole
 from kinevec.errors import DataError, OutputError
 
 MADE = 1  # raise it whenever the same source, look and seed would give other videos
+FAMILIES = "families.json"
 KEYFRAME_EVERY = 16
 QUALITY = "16"  # x264's crf: textures keep their grain
 
@@ -72,6 +74,19 @@ def write_sets(
             progress(index + 1, len(records))
     for kind in kinds:
         write_text(work / "sets" / kind / "labels.csv", _table(records))
+        if kind == "original":
+            continue
+        behind = {
+            record.name: family_behind(
+                kind,
+                labels.index(record.label or ""),
+                len(labels),
+                record.split or "",
+                np.random.default_rng([seed, index]),
+            )
+            for index, record in enumerate(records)
+        }
+        write_text(work / "sets" / kind / FAMILIES, json.dumps(behind, indent=0) + "\n")
 
 
 def _claim(folder: Path, facts: dict[str, object]) -> None:

@@ -101,6 +101,7 @@ def test_a_cell_is_done_once(work: Path) -> None:
     found = run_cell(one, work, threading.Event())
     assert found["steps"] == 4  # 16 videos of two people, batches of 4
     assert found["data"]["test"] == 8
+    assert 0 <= found["scores"]["background R@1"] <= 100
     assert finished(one, work) == json.loads(json.dumps(found))
     with pytest.raises(OutputError, match="other settings"):
         finished(cell("moco", **{"train.lr": 0.5}), work)

@@ -60,6 +60,26 @@ def test_written_backgrounds_are_as_claimed(work: Path) -> None:
         assert np.abs(unlike).max() > 0.15
 
 
+def test_families_are_written_beside_the_videos(work: Path) -> None:
+    """Videos that are said to have the same family have the same hue where nobody ever is; others have not."""
+    assert not (work / "sets" / "original" / "families.json").exists()
+    biased = json.loads((work / "sets" / "biased" / "families.json").read_text())
+    for number, label in enumerate(CLASSES_SORTED):
+        assert biased[f"{label}/a1.mp4"] == biased[f"{label}/b2.mp4"] == number
+        assert biased[f"{label}/c1.mp4"] == (number + 2) % 4
+    family = json.loads((work / "sets" / "unbiased" / "families.json").read_text())
+    assert len(family) == 24
+    tints: dict[int, list[np.ndarray]] = {}
+    for name, number in family.items():
+        frames = np.stack(list(iter_frames(work / "sets" / "unbiased" / name)))
+        colour = frames[:, :4, :4].reshape(-1, 3).mean(0)
+        tints.setdefault(number, []).append(colour / colour.max())
+    means = {number: np.mean(found, 0) for number, found in tints.items()}
+    for number, found in tints.items():
+        for tint in found:
+            assert min(means, key=lambda one: float(np.abs(means[one] - tint).sum())) == number
+
+
 def test_same_seed_same_bytes_and_an_interrupted_set_is_completed(
     depth: Path, work: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,115 @@
+"""Audit the encoders of finished cells: does their score rest on motion or on what stands behind?
+
+    python benchmarks/science/audits.py WORK --rows moco,mscl,fima,supervised --sets unbiased,biased --seeds 0
+
+The encoders of a set and seed are audited in one pass over its videos, beside the untrained one. Where the person is
+in a frame is known: the set `original`, which is black but for the person, serves as the masks. Finished audits are
+not made again. Each has a page, WORK/audits/SIZE/KIND/seedN.html; all figures go to results/science/audit_SIZE.json.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from cells import Cell, videos_of
+from results import RESULTS
+from rows import ROWS, SIZES, UNTRAINED
+from run import names_of, numbers_of
+from scenes import KINDS
+
+from kinevec import encoders
+from kinevec.data.whole import write_text
+from kinevec.errors import KinevecError
+from kinevec.evaluate.audit import AuditConfig, audit, open_masks
+from kinevec.show.audit_page import write_audit
+
+CLIPS = 2  # a video: at a span of 40 frames more overlap almost wholly
+PERSON = 30  # grey level in the set `original` above which somebody is there
+MASKS = f"the set `original`, grey level above {PERSON}"
+
+
+def main() -> int:
+    """Runs the command; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--size", choices=tuple(SIZES), default="cpu")
+    parser.add_argument("--rows", type=names_of(ROWS), default=["moco", "mscl", "fima"])
+    parser.add_argument("--sets", type=names_of(KINDS), default=["unbiased"])
+    parser.add_argument("--seeds", type=numbers_of, default=[0])
+    arguments = parser.parse_args()
+    if arguments.size == "cpu":
+        torch.set_num_threads(1)  # two processes on two cores do more than one of two threads
+    try:
+        for kind, seed in itertools.product(arguments.sets, arguments.seeds):
+            found = audited(arguments.work, arguments.size, arguments.rows, kind, seed)
+            print(f"{kind}, seed {seed}: {found}", flush=True)
+        print(f"written: {collect_audits(arguments.work, arguments.size)}")
+    except KinevecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def audited(work: Path, size: str, rows: list[str], kind: str, seed: int) -> Path:
+    """Audits the rows' encoders on the test split; returns where the result lies.
+
+    Raises:
+        InputError: a row has not been trained.
+    """
+    place = work / "audits" / size / kind / f"seed{seed}.json"
+    if place.is_file() and json.loads(place.read_text("utf-8"))["rows"] == rows:
+        return place
+    cells = {ROWS[row].title: Cell(row, kind, seed, size) for row in rows if row != UNTRAINED}  # type: ignore[arg-type]
+    loaded = {title: encoders.load(cell.folder(work) / "run") for title, cell in cells.items()}
+    first, *others = loaded
+    result = audit(
+        loaded[first],
+        videos_of(work / "sets" / kind, None),
+        AuditConfig(clips=CLIPS, seed=seed),
+        name=first,
+        beside={title: loaded[title] for title in others},
+        masks=open_masks(work / "sets" / "original", PERSON),
+        device="cpu" if size == "cpu" else "auto",
+    )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    result.facts["masks"]["source"] = MASKS
+    write_audit(place.with_suffix(".html"), result)
+    whole = place.with_suffix(".whole.json")
+    result.write(whole)
+    content = {"rows": rows, "set": kind, "seed": seed} | json.loads(whole.read_text("utf-8"))
+    whole.unlink()
+    write_text(place, json.dumps(content) + "\n")
+    return place
+
+
+def collect_audits(work: Path, size: str) -> Path:
+    """Writes the figures and scores of all audits that are done; returns where."""
+    keys = ("set", "seed", "figures", "scores", "chance", "similarity")
+    audits = [
+        json.loads(path.read_text("utf-8")) for path in sorted((work / "audits" / size).glob("*/seed*.json"))
+    ]
+    content: dict[str, Any] = {
+        "kind": "science audit",
+        "size": size,
+        "data": {key: audits[0]["data"][key] for key in ("train", "test", "classes")},
+        "protocol": audits[0]["protocol"],
+        "masks": MASKS,
+        "audits": [
+            {key: one[key] for key in keys} | {key: one["provenance"][key] for key in ("commit", "machine")}
+            for one in audits
+        ],
+    }
+    path = RESULTS / f"audit_{size}.json"
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
