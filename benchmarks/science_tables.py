@@ -8,6 +8,7 @@ import numpy as np
 Result = dict[str, Any]
 COLUMNS = {"R@1": "R@1", "linear top-1": "linear"}
 OWN = "classifier top-1"
+BEHIND = "background"  # before a score: of the family of textures, not of the action
 
 
 def science_table(result: Result) -> str:
@@ -40,6 +41,27 @@ def science_table(result: Result) -> str:
         f"{data['test']} test videos of people never trained on, {data['train']} train videos, {data['classes']} "
         f"classes; mean ± standard deviation over seeds {', '.join(map(str, seeds))} (a single number: one seed); last "
         f"step, nothing selected on test; minutes of one processor core, judging included.{ceiling} {_made(cells)}",
+    ]
+    return "\n".join(lines)
+
+
+def background_table(result: Result) -> str:
+    """What features tell of the action beside what they tell of the texture behind, on the unbiased set."""
+    own = [
+        cell for cell in result["cells"] if cell["set"] == "unbiased" and f"{BEHIND} R@1" in cell["scores"]
+    ]
+    heads = [f"{what} {short}" for what in ("action", "background") for short in COLUMNS.values()]
+    lines = ["| | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
+    for row, title in result["titles"].items():
+        if cells := [cell["scores"] for cell in own if cell["row"] == row]:
+            names = [*COLUMNS, *(f"{BEHIND} {name}" for name in COLUMNS)]
+            shown = [_spread(scores[name] for scores in cells) for name in names]
+            lines.append(f"| {title} | " + " | ".join(shown) + " |")
+    lines += [
+        "",
+        "The same features of the test videos, asked for the action and for the family of textures behind the person; "
+        f"{result['data']['classes']} of either, in percent; mean ± standard deviation over seeds (a single number: one "
+        f"seed). {_made(own)}",
     ]
     return "\n".join(lines)
 

@@ -35,9 +35,9 @@ ROWS: dict[str, Row] = {
     "moco": Row("MoCo", "mscl", _MSCL_BARE),
     "mscl-flow": Row("+ flow branch, cross-modal", "mscl", ("terms.rotated=0", "terms.local=0"), head="mscl"),
     "mscl-local": Row("+ LMCL", "mscl", ("terms.rotated=0", "mscl.rotated_steps=false"), head="mscl"),
-    "mscl": Row("+ FRA", "mscl"),
+    "mscl": Row("+ FRA (MSCL)", "mscl"),
     "mscl-mds": Row("+ MDS", "mscl", ("sampling.near=true", "sampling.moving=true"), head="mscl"),
-    "moco-symmetric": Row("MoCo, symmetric", "fima", ("terms.pixel=0", "terms.frame=0")),
+    "moco-symmetric": Row("MoCo, symmetric", "fima", ("terms.pixel=0", "terms.frame=0"), head="moco"),
     "fima-vanilla": Row("+ L_VD", "fima", ("terms.pixel=0", "terms.frame=0", "terms.vanilla=1"), head="fima"),
     "fima-pixel": Row(
         "+ L_pix, no decoder",
@@ -47,7 +47,7 @@ ROWS: dict[str, Row] = {
     ),
     "fima-decoder": Row("+ motion decoder", "fima", ("terms.frame=0", "fima.foreground=false"), head="fima"),
     "fima-foreground": Row("+ foreground sampling", "fima", ("terms.frame=0",), head="fima"),
-    "fima": Row("+ L_frame", "fima"),
+    "fima": Row("+ L_frame (FIMA)", "fima"),
     "union": Row(
         "FIMA and MSCL's local term",
         "fima",
@@ -76,8 +76,6 @@ SETTINGS: dict[str, dict[str, object]] = {
         "views.grayscale": 0.3,
     },
     "smaller crops": {"views.area": "[0.3, 1.0]"},
-    "half the rate": {"train.lr": 0.00075},
-    "sharper": {"method.temperature": 0.07, "fima.temperature": 0.07},
 }
 
 

@@ -195,19 +195,19 @@ def test_supervised_training_learns_and_resumes_exactly(tmp_path: Path) -> None:
 
 
 def test_cells_take_the_setting_of_the_row_that_was_searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "chosen_settings", lambda size: {"fima": "sharper", "moco": "any hue"})
+    monkeypatch.setattr(runner, "chosen_settings", lambda size: {"fima": "smaller crops", "moco": "any hue"})
     line = "work --rows moco,mscl,fima-pixel,fima --sets biased --seeds 1"
     cells = list(runner.cells_of(runner.arguments_of(line.split())))
     assert [(c.row, c.called, c.kind, c.seed, c.held) for c in cells] == [
         ("moco", "any hue", "biased", 1, None),
         ("mscl", "as preset", "biased", 1, None),
-        ("fima-pixel", "sharper", "biased", 1, None),
-        ("fima", "sharper", "biased", 1, None),
+        ("fima-pixel", "smaller crops", "biased", 1, None),
+        ("fima", "smaller crops", "biased", 1, None),
     ]
-    assert cells[3].config.method.temperature == cells[3].config.fima.temperature == 0.07
+    assert cells[3].config.views.area == cells[2].config.views.area == (0.3, 1.0)
     assert cells[0].config.views.hue == 0.5
     tried = list(runner.cells_of(runner.arguments_of(["work", "--search", "--held", "s3,s7"])))
-    assert {c.row for c in tried} == {"moco", "moco-symmetric", "mscl", "fima"}  # each as often as the others
-    assert len(tried) == 2 * 4 * len(SETTINGS)
+    assert {c.row for c in tried} == {"moco", "mscl", "fima"}  # each as often as the others
+    assert len(tried) == 2 * 3 * len(SETTINGS)
     assert {(c.kind, c.seed) for c in tried} == {("unbiased", 0)}
     assert len({c.folder(Path()) for c in tried}) == len(tried)

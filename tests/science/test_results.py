@@ -10,7 +10,7 @@ import results
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from science_tables import calibration_table, science_table, search_table
+from science_tables import audit_table, background_table, calibration_table, science_table, search_table
 
 
 def put(place: Path, row: str, r1: float, linear: float, **more: Any) -> None:
@@ -45,7 +45,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_search_chooses_the_best_mean_over_people(tmp_path: Path) -> None:
-    tried = {"as preset": (30, 40, 32, 42), "any hue": (50, 10, 50, 10), "sharper": (31, 41, 33, 41)}
+    tried = {"as preset": (30, 40, 32, 42), "any hue": (50, 10, 50, 10), "smaller crops": (31, 41, 33, 41)}
     for name, (a, b, c, d) in tried.items():
         for person, scores in (("s3", (a, b)), ("s7", (c, d))):
             put(
@@ -59,13 +59,13 @@ def test_search_chooses_the_best_mean_over_people(tmp_path: Path) -> None:
         tmp_path / "search" / "cpu" / "lucky", "mscl", 99, 99, held="s3", setting="more epochs"
     )  # one person only
     found = read(results.collect_search(tmp_path, "cpu"))
-    assert found["chosen"] == {"mscl": "sharper"}
-    assert found["mean"] == {"mscl": {"as preset": 36, "any hue": 30, "sharper": 36.5}}
+    assert found["chosen"] == {"mscl": "smaller crops"}
+    assert found["mean"] == {"mscl": {"as preset": 36, "any hue": 30, "smaller crops": 36.5}}
     assert len(found["trials"]) == 7
-    assert results.chosen_settings("cpu") == {"mscl": "sharper"}
+    assert results.chosen_settings("cpu") == {"mscl": "smaller crops"}
     assert results.chosen_settings("gpu") == {}
     table = search_table(found)
-    assert "| + FRA | 36.0 | 30.0 |  |  | **36.5** |" in table
+    assert "| + FRA (MSCL) | 36.0 | 30.0 | **36.5** |" in table
     assert "s3, s7" in table
 
 
@@ -82,7 +82,7 @@ def test_table_of_cells(tmp_path: Path) -> None:
     assert len(found["cells"]) == 4
     lines = science_table(found).splitlines()
     assert lines[0] == "| | unbiased R@1 | unbiased linear | biased R@1 | biased linear | steps | minutes |"
-    assert lines[2] == "| + L_frame | 42.0 ± 2.8 | 50.0 ± 0.0 | 20.0 | 30.0 | 650 | 1 |"
+    assert lines[2] == "| + L_frame (FIMA) | 42.0 ± 2.8 | 50.0 ± 0.0 | 20.0 | 30.0 | 650 | 1 |"
     assert lines[3] == "| supervised | 60.0 | 70.0 |  |  | 650 | 1 |"
     assert lines[4] == "| chance | 3.7 | 3.7 | 3.7 | 3.7 |  |  |"
     assert "own classifier: unbiased 75.0." in lines[-1]
@@ -98,3 +98,39 @@ def test_table_of_the_calibration() -> None:
     ]
     table = calibration_table({"trials": trials, "provenance": {"machine": "a machine"}})
     assert "| t | unbiased | 0.5 | 0.6 | 0.002 | 8 × 64², stride 5, 60 epochs | 68.0 | 72.2 |" in table
+
+
+def test_table_of_backgrounds(tmp_path: Path) -> None:
+    scores = {"R@1": 10.0, "linear top-1": 20.0, "background R@1": 90.0, "background linear top-1": 95.0}
+    put(tmp_path / "cells" / "cpu" / "a", "moco", 0, 0, scores=scores)
+    put(tmp_path / "cells" / "cpu" / "b", "moco", 0, 0, scores=scores | {"background R@1": 80.0}, seed=1)
+    put(tmp_path / "cells" / "cpu" / "c", "moco", 0, 0, scores=scores, set="biased")
+    put(tmp_path / "cells" / "cpu" / "d", "fima", 1, 2)  # judged before anyone asked for backgrounds
+    lines = background_table(read(results.collect(tmp_path, "cpu"))).splitlines()
+    assert lines[0] == "| | action R@1 | action linear | background R@1 | background linear |"
+    assert lines[2] == "| MoCo | 10.0 ± 0.0 | 20.0 ± 0.0 | 85.0 ± 7.1 | 95.0 ± 0.0 |"
+    assert lines[3] == ""
+
+
+def test_table_of_audits() -> None:
+    def one(kind: str, seed: int, value: float, kept: float | None) -> dict[str, Any]:
+        figures = {"static": {"linear": {"value": kept}}, "arrow": {"linear": {"value": 50.0 + seed}}}
+        scores = {"MoCo": {"original": {"both": {"linear": {"value": value}}}}}
+        return {
+            "set": kind,
+            "seed": seed,
+            "figures": {"MoCo": figures},
+            "scores": scores,
+            "commit": "abc",
+            "machine": "a machine",
+        }
+
+    result = {
+        "audits": [one("unbiased", 0, 40, 20.0), one("unbiased", 1, 44, 24.0), one("biased", 0, 30, None)],
+        "data": {"test": 430},
+        "protocol": {"clips": 2},
+        "masks": "files",
+    }
+    lines = audit_table(result).splitlines()
+    assert lines[2] == "| MoCo | unbiased | 42.0 ± 2.8 | 22.0 ± 2.8 | – | – | 50.5 ± 0.7 | – | – |"
+    assert lines[3] == "| MoCo | biased | 30.0 | – | – | – | 50.0 | – | – |"
