@@ -1,34 +1,37 @@
 """Tables of the benchmark with real people and controlled backgrounds (benchmarks/science)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 Result = dict[str, Any]
 COLUMNS = {"R@1": "R@1", "linear top-1": "linear"}
+SETS = ("unbiased", "biased", "original")
+UNBOUND = ("untrained", "supervised")  # rows of which settings say nothing
 OWN = "classifier top-1"
 BEHIND = "background"  # before a score: of the family of textures, not of the action
 
 
 def science_table(result: Result) -> str:
-    """Every row on every set: mean ± standard deviation over seeds, in percent."""
+    """Every row with every setting on every set: mean ± standard deviation over seeds, in percent."""
     cells = result["cells"]
-    sets = [name for name in ("unbiased", "biased", "original") if any(cell["set"] == name for cell in cells)]
+    sets = [name for name in SETS if any(cell["set"] == name for cell in cells)]
     heads = [f"{name} {short}" for name in sets for short in COLUMNS.values()]
-    lines = ["| | " + " | ".join([*heads, "steps", "minutes"]) + " |", "|---|" + "---:|" * (len(heads) + 2)]
-    for row, title in result["titles"].items():
-        own = [cell for cell in cells if cell["row"] == row]
-        if not own:
-            continue
+    lines = [
+        "| | setting | " + " | ".join([*heads, "steps", "minutes"]) + " |",
+        "|---|---|" + "---:|" * (len(heads) + 2),
+    ]
+    for row, setting, own in _lines(result, cells):
         scores = [
             _spread(c["scores"][score] for c in own if c["set"] == name) for name in sets for score in COLUMNS
         ]
         steps = "–".join(str(n) for n in sorted({cell["steps"] for cell in own}))
         minutes = np.mean([cell["processor minutes"] for cell in own])
-        lines.append(f"| {title} | " + " | ".join([*scores, steps, f"{minutes:.0f}"]) + " |")
+        shown = [result["titles"][row], setting, *scores, steps, f"{minutes:.0f}"]
+        lines.append("| " + " | ".join(shown) + " |")
     chance = [f"{result['chance'][score]:.1f}" for _ in sets for score in COLUMNS]
-    lines.append("| chance | " + " | ".join([*chance, "", ""]) + " |")
+    lines.append("| chance | | " + " | ".join([*chance, "", ""]) + " |")
     data, seeds = result["data"], sorted({cell["seed"] for cell in cells})
     classifiers = [
         f"{name} {_spread(c['scores'][OWN] for c in cells if c['set'] == name and OWN in c['scores'])}"
@@ -39,10 +42,21 @@ def science_table(result: Result) -> str:
     lines += [
         "",
         f"{data['test']} test videos of people never trained on, {data['train']} train videos, {data['classes']} "
-        f"classes; mean ± standard deviation over seeds {', '.join(map(str, seeds))} (a single number: one seed); last "
-        f"step, nothing selected on test; minutes of one processor core, judging included.{ceiling} {_made(cells)}",
+        "classes; in bold the setting that the search chose for the method; mean ± standard deviation over seeds "
+        f"{', '.join(map(str, seeds))} (a single number: one seed); last step, nothing selected on test; minutes of one "
+        f"processor core, judging included.{ceiling} {_made(cells)}",
     ]
     return "\n".join(lines)
+
+
+def _lines(result: Result, cells: list[Result]) -> Iterator[tuple[str, str, list[Result]]]:
+    """Row, setting as it is shown, and their cells; the chosen setting first and in bold, none where none applies."""
+    for row in result["titles"]:
+        own = [cell for cell in cells if cell["row"] == row]
+        best = result["chosen"].get(result["heads"].get(row, row), "")
+        for setting in sorted({cell["setting"] for cell in own}, key=lambda name: (name != best, name)):
+            shown = f"**{setting}**" if setting == best else setting if row not in UNBOUND else ""
+            yield row, shown, [cell for cell in own if cell["setting"] == setting]
 
 
 def background_table(result: Result) -> str:
@@ -51,12 +65,11 @@ def background_table(result: Result) -> str:
         cell for cell in result["cells"] if cell["set"] == "unbiased" and f"{BEHIND} R@1" in cell["scores"]
     ]
     heads = [f"{what} {short}" for what in ("action", "background") for short in COLUMNS.values()]
-    lines = ["| | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
-    for row, title in result["titles"].items():
-        if cells := [cell["scores"] for cell in own if cell["row"] == row]:
-            names = [*COLUMNS, *(f"{BEHIND} {name}" for name in COLUMNS)]
-            shown = [_spread(scores[name] for scores in cells) for name in names]
-            lines.append(f"| {title} | " + " | ".join(shown) + " |")
+    lines = ["| | setting | " + " | ".join(heads) + " |", "|---|---|" + "---:|" * len(heads)]
+    names = [*COLUMNS, *(f"{BEHIND} {name}" for name in COLUMNS)]
+    for row, setting, cells in _lines(result, own):
+        shown = [_spread(cell["scores"][name] for cell in cells) for name in names]
+        lines.append("| " + " | ".join([result["titles"][row], setting, *shown]) + " |")
     lines += [
         "",
         "The same features of the test videos, asked for the action and for the family of textures behind the person; "

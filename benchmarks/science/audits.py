@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 from cells import Cell, videos_of
-from results import RESULTS
-from rows import ROWS, SIZES, UNTRAINED
+from results import RESULTS, chosen_settings
+from rows import AS_PRESET, ROWS, SETTINGS, SIZES, UNTRAINED
 from run import names_of, numbers_of
 from scenes import KINDS
 
@@ -65,7 +65,12 @@ def audited(work: Path, size: str, rows: list[str], kind: str, seed: int) -> Pat
     place = work / "audits" / size / kind / f"seed{seed}.json"
     if place.is_file() and json.loads(place.read_text("utf-8"))["rows"] == rows:
         return place
-    cells = {ROWS[row].title: Cell(row, kind, seed, size) for row in rows if row != UNTRAINED}  # type: ignore[arg-type]
+    chosen = chosen_settings(size)
+    settings = {row: chosen.get(ROWS[row].head or row, AS_PRESET) for row in rows if row != UNTRAINED}
+    cells = {
+        ROWS[row].title: Cell(row, kind, seed, size, None, SETTINGS[name], name)
+        for row, name in settings.items()
+    }
     loaded = {title: encoders.load(cell.folder(work) / "run") for title, cell in cells.items()}
     first, *others = loaded
     result = audit(

@@ -64,14 +64,14 @@ class Cell:
 
     def folder(self, work: Path) -> Path:
         """Where it lies below `work`."""
+        place = Path(self.size, self.kind, self.row, self.called.replace(" ", "-"))
         if self.held is None:
-            return work / "cells" / self.size / self.kind / self.row / f"seed{self.seed}"
-        setting = self.called.replace(" ", "-")
-        return work / "search" / self.size / self.kind / self.row / setting / f"{self.held}-seed{self.seed}"
+            return work / "cells" / place / f"seed{self.seed}"
+        return work / "search" / place / f"{self.held}-seed{self.seed}"
 
     def __str__(self) -> str:
-        held = f", {self.held} held out, {self.called}" if self.held else ""
-        return f"{ROWS[self.row].title} on {self.kind}, seed {self.seed}{held}"
+        held = f", {self.held} held out" if self.held else ""
+        return f"{ROWS[self.row].title} on {self.kind}, seed {self.seed}, {self.called}{held}"
 
 
 @contextlib.contextmanager

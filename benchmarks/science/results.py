@@ -27,11 +27,15 @@ def collect(work: Path, size: str) -> Path | None:
         "kind": "science",
         "size": size,
         "titles": {name: row.title for name, row in ROWS.items()},
+        "chosen": chosen_settings(size),
+        "heads": {name: row.head for name, row in ROWS.items() if row.head},
         "chance": cells[0]["chance"],
         "data": cells[0]["data"],
         "sets": {cell["set"]: cell["made_from"]["set"] for cell in cells},
         "cells": [_short(cell) for cell in cells],
-        "configs": {cell["row"]: cell["config"] for cell in cells if cell["seed"] == 0},
+        "configs": {
+            f"{cell['row']}, {cell['setting']}": cell["config"] for cell in cells if cell["seed"] == 0
+        },
         "provenance": _provenance(),
     }
     return _written(size, content)

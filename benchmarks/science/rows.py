@@ -11,6 +11,7 @@ from kinevec import config as configuration
 from kinevec.config import Config
 
 UNTRAINED, SUPERVISED = "untrained", "supervised"
+AS_PRESET = "as preset"
 _MSCL_BARE = ("terms.flow=0", "terms.cross=0", "terms.rotated=0", "terms.local=0")
 
 
@@ -66,7 +67,7 @@ ROWS: dict[str, Row] = {
 SEARCHED = tuple(name for name, row in ROWS.items() if not row.head and name not in (UNTRAINED, SUPERVISED))
 # Candidates of the search, the same for every row: "section.key" → value, on top of the preset.
 SETTINGS: dict[str, dict[str, object]] = {
-    "as preset": {},
+    AS_PRESET: {},
     "any hue": {
         "views.jitter": 1.0,
         "views.brightness": 0.4,

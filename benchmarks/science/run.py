@@ -27,7 +27,7 @@ if not {"gpu", "--size=gpu"} & set(sys.argv):
 
 from cells import Cell, claimed, finished, run_cell
 from results import chosen_settings, collect, collect_search
-from rows import ROWS, SEARCHED, SETTINGS, SIZES
+from rows import AS_PRESET, ROWS, SEARCHED, SETTINGS, SIZES, SUPERVISED, UNTRAINED
 from scenes import KINDS
 
 from kinevec.errors import Interrupted, KinevecError
@@ -64,7 +64,11 @@ def arguments_of(line: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sets", type=names_of(KINDS), default=["unbiased"])
     parser.add_argument("--seeds", type=numbers_of, default=[0, 1, 2])
     parser.add_argument("--search", action="store_true", help="try the settings instead, on unbiased, seed 0")
-    parser.add_argument("--settings", type=names_of(SETTINGS), default=list(SETTINGS), help="of a search")
+    parser.add_argument(
+        "--settings",
+        type=names_of(SETTINGS),
+        help="default: of a search, all; else for each row what the search chose",
+    )
     parser.add_argument("--held", **people, help="training people held out, one after the other, of a search")
     parser.add_argument("--collect", action="store_true", help="train nothing, write what is done")
     parser.add_argument("--budget-minutes", type=float, default=0.0, help="0: until all is done")
@@ -98,13 +102,15 @@ def cells_of(arguments: argparse.Namespace) -> Iterator[Cell]:
     """Seeds outermost, so that all rows can be compared as soon as the first seed is through."""
     if arguments.search:
         rows = arguments.rows or SEARCHED
-        for held, name, row in itertools.product(arguments.held, arguments.settings, rows):
+        for held, name, row in itertools.product(arguments.held, arguments.settings or SETTINGS, rows):
             yield Cell(row, "unbiased", 0, arguments.size, held, SETTINGS[name], name)
         return
     chosen = chosen_settings(arguments.size)
     for seed, kind, row in itertools.product(arguments.seeds, arguments.sets, arguments.rows or ROWS):
-        name = chosen.get(ROWS[row].head or row, "as preset")
-        yield Cell(row, kind, seed, arguments.size, None, SETTINGS[name], name)
+        bound = row in (UNTRAINED, SUPERVISED)  # of which no setting says anything
+        own = [AS_PRESET] if bound else arguments.settings or [chosen.get(ROWS[row].head or row, AS_PRESET)]
+        for name in own:
+            yield Cell(row, kind, seed, arguments.size, None, SETTINGS[name], name)
 
 
 @contextlib.contextmanager

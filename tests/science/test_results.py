@@ -81,10 +81,10 @@ def test_table_of_cells(tmp_path: Path) -> None:
     found = read(results.collect(tmp_path, "cpu"))
     assert len(found["cells"]) == 4
     lines = science_table(found).splitlines()
-    assert lines[0] == "| | unbiased R@1 | unbiased linear | biased R@1 | biased linear | steps | minutes |"
-    assert lines[2] == "| + L_frame (FIMA) | 42.0 ± 2.8 | 50.0 ± 0.0 | 20.0 | 30.0 | 650 | 1 |"
-    assert lines[3] == "| supervised | 60.0 | 70.0 |  |  | 650 | 1 |"
-    assert lines[4] == "| chance | 3.7 | 3.7 | 3.7 | 3.7 |  |  |"
+    assert lines[0] == "| | setting | unbiased R@1 | unbiased linear | biased R@1 | biased linear | steps | minutes |"
+    assert lines[2] == "| + L_frame (FIMA) | as preset | 42.0 ± 2.8 | 50.0 ± 0.0 | 20.0 | 30.0 | 650 | 1 |"
+    assert lines[3] == "| supervised |  | 60.0 | 70.0 |  |  | 650 | 1 |"
+    assert lines[4] == "| chance | | 3.7 | 3.7 | 3.7 | 3.7 |  |  |"
     assert "own classifier: unbiased 75.0." in lines[-1]
     assert "seeds 0, 1" in lines[-1]
 
@@ -107,8 +107,8 @@ def test_table_of_backgrounds(tmp_path: Path) -> None:
     put(tmp_path / "cells" / "cpu" / "c", "moco", 0, 0, scores=scores, set="biased")
     put(tmp_path / "cells" / "cpu" / "d", "fima", 1, 2)  # judged before anyone asked for backgrounds
     lines = background_table(read(results.collect(tmp_path, "cpu"))).splitlines()
-    assert lines[0] == "| | action R@1 | action linear | background R@1 | background linear |"
-    assert lines[2] == "| MoCo | 10.0 ± 0.0 | 20.0 ± 0.0 | 85.0 ± 7.1 | 95.0 ± 0.0 |"
+    assert lines[0] == "| | setting | action R@1 | action linear | background R@1 | background linear |"
+    assert lines[2] == "| MoCo | as preset | 10.0 ± 0.0 | 20.0 ± 0.0 | 85.0 ± 7.1 | 95.0 ± 0.0 |"
     assert lines[3] == ""
 
 
