@@ -11,9 +11,12 @@ from rows import ROWS, SETTINGS
 
 from kinevec.data.whole import write_text
 from kinevec.runtime import provenance
+from kinevec.train.log import read_log
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "science"
 SCORES = ("R@1", "linear top-1")  # the search maximises their mean
+CURVES = ("step", "instance", "spread")
+POINTS = 40  # of a curve
 
 Found = dict[str, Any]
 
@@ -82,11 +85,18 @@ def chosen_settings(size: str) -> dict[str, str]:
 
 def _cells(folder: Path) -> Iterator[Found]:
     for path in sorted(folder.rglob("eval.json")):
-        yield json.loads(path.read_text("utf-8"))
+        yield json.loads(path.read_text("utf-8")) | {"curve": _curve(path.parent / "run")}
+
+
+def _curve(run: Path) -> Found:
+    """The shared loss and the spread of embeddings over the steps of a run, thinned; empty where none was logged."""
+    entries = read_log(run) if (run / "log.jsonl").is_file() else []
+    thinned = entries[:: -(-len(entries) // POINTS)] if entries else []
+    return {key: [round(entry[key], 3) for entry in thinned] for key in CURVES} if thinned else {}
 
 
 def _short(cell: Found) -> Found:
-    keys = ("row", "set", "seed", "held", "setting", "scores", "steps")
+    keys = ("row", "set", "seed", "held", "setting", "scores", "steps", "curve")
     minutes = {f"{name} minutes": round(seconds / 60, 1) for name, seconds in cell["spent"].items()}
     made = {key: cell["provenance"][key] for key in ("commit", "machine")}
     return {key: cell[key] for key in keys} | minutes | made
