@@ -4,7 +4,7 @@ python benchmarks/figures.py
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,14 @@ STYLE = {
 }
 SCORES = {"R@1": "retrieval R@1", "linear top-1": "linear probe"}
 BOUNDS = {"untrained": "0.55", "supervised": "0.25"}  # row → grey
-COLORS = {"unbiased": "#1b6ca8", "biased": "#d1495b", "original": "#6a9f58"}
-APART = 0.22  # between the sets of a row
+SETTINGS = {
+    "as preset": "#1b6ca8",
+    "any hue": "#d18f1b",
+    "any hue at a third of the rate": "#8a5a9e",
+    "smaller crops": "#6a9f58",
+}
+SETS = {"unbiased": "#1b6ca8", "biased": "#d1495b", "original": "#6a9f58"}
+APART = 0.2  # between the colours of a row
 
 Result = dict[str, Any]
 
@@ -41,13 +47,12 @@ def main() -> None:
 
 
 def rows_figure(science: Result) -> Figure:
-    """Each row's scores on the unbiased set, a dot for each seed, between floor and ceiling."""
+    """Each row's scores on the unbiased set with each setting, between floor and ceiling."""
     cells = [cell for cell in science["cells"] if cell["set"] == "unbiased"]
-    rows = [row for row in science["titles"] if row not in BOUNDS and any(c["row"] == row for c in cells)]
-    figure, axes = _panels(science, rows, 0.36)
+    figure, axes = _grouped(
+        science, [cell for cell in cells if cell["row"] not in BOUNDS], "setting", SETTINGS
+    )
     for axis, score in zip(axes, SCORES, strict=True):
-        for place, row in enumerate(rows):
-            _dots(axis, [c["scores"][score] for c in cells if c["row"] == row], place, COLORS["unbiased"])
         for row, grey in BOUNDS.items():
             if known := [c["scores"][score] for c in cells if c["row"] == row]:
                 _line(axis, sum(known) / len(known), row, grey, 2)
@@ -55,20 +60,36 @@ def rows_figure(science: Result) -> Figure:
 
 
 def sets_figure(science: Result) -> Figure:
-    """The same rows on each set: what another background does to a score."""
-    cells = science["cells"]
-    sets = [name for name in COLORS if any(cell["set"] == name for cell in cells)]
-    rows = [row for row in science["titles"] if {c["set"] for c in cells if c["row"] == row} == set(sets)]
-    figure, axes = _panels(science, rows, 0.5)
+    """The rows on each set, with the setting that the search chose: what another background does to a score."""
+    chosen, heads = science["chosen"], science["heads"]
+    cells = [
+        cell
+        for cell in science["cells"]
+        if cell["setting"] == chosen.get(heads.get(cell["row"], cell["row"]), cell["setting"])
+    ]
+    judged = {cell["row"] for cell in cells if cell["set"] == "biased"}
+    return _grouped(science, [cell for cell in cells if cell["row"] in judged], "set", SETS)[0]
+
+
+def _grouped(
+    science: Result, cells: Sequence[Result], key: str, colors: Mapping[str, str]
+) -> tuple[Figure, list[Axes]]:
+    """The cells by row, and within a row by what they say of `key`, in its colour."""
+    names = [name for name in colors if any(cell[key] == name for cell in cells)]
+    rows = [row for row in science["titles"] if any(cell["row"] == row for cell in cells)]
+    figure, axes = _panels(science, rows, 0.18 + APART * len(names))
     for axis, score in zip(axes, SCORES, strict=True):
-        for step, name in enumerate(sets):
-            shift = APART * (step - (len(sets) - 1) / 2)
-            for place, row in enumerate(rows):
-                known = [c["scores"][score] for c in cells if c["row"] == row and c["set"] == name]
-                _dots(axis, known, place + shift, COLORS[name], "" if place else name)
+        for name in names:
+            axis.plot([], [], "o", color=colors[name], label=name)
+        for place, row in enumerate(rows):
+            own = [cell for cell in cells if cell["row"] == row]
+            there = [name for name in names if any(cell[key] == name for cell in own)]
+            for step, name in enumerate(there):
+                shift = APART * (step - (len(there) - 1) / 2)
+                _dots(axis, [c["scores"][score] for c in own if c[key] == name], place + shift, colors[name])
     shown = axes[0].get_legend_handles_labels()
-    figure.legend(*shown, loc="outside upper center", ncols=len(sets), frameon=False)
-    return figure
+    figure.legend(*shown, loc="outside upper center", ncols=len(names), frameon=False)
+    return figure, axes
 
 
 def _panels(science: Result, rows: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
@@ -83,11 +104,11 @@ def _panels(science: Result, rows: Sequence[str], height: float) -> tuple[Figure
     return figure, axes
 
 
-def _dots(axis: Axes, values: Sequence[float], place: float, color: str, label: str = "") -> None:
+def _dots(axis: Axes, values: Sequence[float], place: float, color: str) -> None:
     """A small dot for each seed, a larger one at their mean."""
     mean = sum(values) / len(values)
     axis.plot([0, mean], [place, place], color=color, linewidth=1, alpha=0.35)
-    axis.plot(mean, place, "o", color=color, markersize=6, label=label or None)
+    axis.plot(mean, place, "o", color=color, markersize=6)
     if len(values) > 1:
         axis.plot(values, [place] * len(values), ".", color="black", alpha=0.6, markersize=4)
 

@@ -57,7 +57,7 @@ def clean(out: Path) -> None:
         info = manifest.info(i)
         clip = read_clip(info.path, [0, info.frames - 1], info=info)
         assert [read_number(frame) for frame in clip.frames] == [0, info.frames - 1]
-    known = {"videos", "prepare.json", "journal.jsonl", "rejected.csv", "duplicates.csv", ".lock"}
+    known = {"videos", "prepare.json", "journal.jsonl", "rejected.csv", "duplicates.csv"}
     assert {path.name for path in out.iterdir()} == known | {"manifest.parquet", "manifest.arrow"}
 
 

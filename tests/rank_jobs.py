@@ -6,6 +6,7 @@ takes most of its time.
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -40,7 +41,7 @@ from kinevec.errors import ConfigError, DataError, KinevecError
 from kinevec.methods.method import Losses
 from kinevec.methods.method import Method as Learner
 from kinevec.models.norm import batch_norms, grouped_statistics, synchronise
-from kinevec.train import supply, trainer
+from kinevec.train import failures, supply, trainer
 from kinevec.train.gradients import GradientMean
 from kinevec.train.loop import pretrain
 from kinevec.train.trainer import Trainer
@@ -75,6 +76,9 @@ SEPARABLE = {
 IN_PARTS = {
     name: replace(config, train=replace(config.train, lr=2e-4, epochs=1)) for name, config in METHODS.items()
 }
+SKIPPING = replace(MOCO, train=replace(MOCO.train, on_nan="skip"))
+BF16 = replace(MOCO, train=replace(MOCO.train, precision="bf16"))
+BROKEN = replace(MOCO, data=Data(workers=0, store="files"))
 STEPS = 4  # two an epoch, of 8 of 16 videos
 
 
@@ -111,6 +115,15 @@ def in_parts(config: Config, accumulate: int) -> Config:
 
 def collection(videos: Path) -> Collection:
     return open_videos(find_records(videos))
+
+
+def damaged(videos: Path, folder: Path) -> Collection:
+    """A copy of the videos, some of which are cut short after they were probed."""
+    shutil.copytree(videos, folder)
+    found = collection(folder)
+    for record in found.records[::4]:
+        record.path.write_bytes(record.path.read_bytes()[:200])
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------- starting
@@ -248,7 +261,6 @@ def primitives() -> dict[str, Any]:
     pair = [torch.full((2,), float(rank)), torch.full((1, 3), 2.0 * rank)]
     ranks.average_(pair)
     found["averaged"] = pair
-    found["mean"] = ranks.mean({"a": float(rank), "b": float("nan") if rank else 0.0})
     found["exchanged"] = ranks.exchange([rank, 7])
     found["shared"] = ranks.shared(lambda: f"of {ranks.rank()}")
     found["collected"] = ranks.collected(("x", rank))
@@ -348,14 +360,14 @@ def run(config: Config, videos: Collection, folder: Path, **options: Any) -> dic
 
 
 @contextmanager
-def at_step(step: int, rank: int, action: Callable[[Losses], None]) -> Iterator[None]:
+def at_step(step: int, rank: int, action: Callable[[Learner, Losses], None]) -> Iterator[None]:
     """Does something on one rank when a step is over."""
     advance = Learner.advance
 
     def acting(self: Learner, losses: Losses, number: int, total: int) -> None:
         advance(self, losses, number, total)
         if (number, int(os.environ["RANK"])) == (step, rank):
-            action(losses)
+            action(self, losses)
 
     Learner.advance = acting  # type: ignore[method-assign]
     try:
@@ -364,8 +376,17 @@ def at_step(step: int, rank: int, action: Callable[[Losses], None]) -> Iterator[
         Learner.advance = advance  # type: ignore[method-assign]
 
 
-def interrupt(losses: Losses) -> None:
+def interrupt(learner: Learner, losses: Losses) -> None:
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def poison(learner: Learner, losses: Losses) -> None:
+    for term in losses.terms.values():
+        term.data.fill_(float("nan"))
+
+
+def break_queue(learner: Learner, losses: Losses) -> None:
+    learner.rgb.queue.keys[0, 0] = float("inf")
 
 
 def train(folder: Path, videos: Path) -> dict[str, Any]:
@@ -386,12 +407,21 @@ def train(folder: Path, videos: Path) -> dict[str, Any]:
         found["stopped"] = run(MSCL, seen, folder / "resumed")
     found["resumed"] = run(MSCL, seen, folder / "resumed", resume=True)
 
-    def poison(losses: Losses) -> None:
-        for term in losses.terms.values():
-            term.data.fill_(float("nan"))
-
     with at_step(2, 1, poison):
         found["nan"] = run(MOCO, seen, folder / "nan")
+    with at_step(2, 1, poison):
+        found["skip"] = run(SKIPPING, seen, folder / "skip")
+    with at_step(3, 1, break_queue):
+        found["queue"] = run(MOCO, seen, folder / "queue")
+    found["bf16"] = run(BF16, seen, folder / "bf16")
+    part = damaged(videos, folder / f"videos {os.environ['RANK']}")
+    with at_step(2, 0, interrupt):
+        run(BROKEN, part, folder / "broken")
+    found["broken"] = run(BROKEN, part, folder / "broken", resume=True)
+    failures.FEW_CLIPS = 8
+    found["too many"] = run(
+        replace(BROKEN, data=replace(BROKEN.data, failed_share=0.01)), part, folder / "many"
+    )
     uneven = replace(MOCO, train=replace(MOCO.train, batch=9))
     found["uneven"] = run(uneven, seen, folder / "uneven")
     return found

@@ -74,6 +74,9 @@ def test_pretrain_then_eval(videos: Path, tmp_path: Path) -> None:
         "classes": 2,
         "rejected": {"läuft/empty.mp4": "empty file (0 bytes)"},
         "test_seen_in_training": 0,
+        "test_copies_of_training": 3,  # the classes have the same videos
+        "looped": 2,
+        "folder": str(videos),
     }
     again = kinevec("pretrain", "moco", "--data", videos, "-o", run, *CHANGES)
     refused(again, 2, "holds a run; pass --resume")

@@ -6,6 +6,7 @@ configuration back so that reading it again gives an equal one.
 
 import dataclasses
 import difflib
+import logging
 import math
 import tomllib
 import typing
@@ -18,6 +19,8 @@ from typing import Any, Literal, TypeVar
 import tomli_w
 
 from kinevec.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -397,12 +400,16 @@ def presets() -> dict[str, str]:
 def load(source: str | Path, changes: Iterable[str] = ()) -> Config:
     """Reads a preset or a TOML file and applies changes such as `"train.epochs=3"`.
 
+    Where `train.epochs` is changed, or set in a file, alone and is not above the warm-up's epochs, half of the run is
+    warm-up.
+
     Raises:
         ConfigError: no such preset or file, not TOML, an unknown key, or a value that makes no sense.
     """
     tree = _read_tree(source)
-    for change in changes:
-        _apply(tree, change)
+    named = {_apply(tree, change) for change in changes}
+    if "train.warmup_epochs" not in named and ("train.epochs" in named or not _has_warmup(tree)):
+        _shorten_warmup(tree)
     return from_dict(Config, tree)
 
 
@@ -466,7 +473,27 @@ def _read_tree(source: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{name}: not valid TOML: {error}") from error
 
 
-def _apply(tree: dict[str, Any], change: str) -> None:
+def _has_warmup(tree: Mapping[str, Any]) -> bool:
+    train = tree.get("train")
+    return isinstance(train, Mapping) and "warmup_epochs" in train
+
+
+def _shorten_warmup(tree: dict[str, Any]) -> None:
+    """Lowers a warm-up that nobody chose for so short a run to half of it."""
+    train = tree.get("train")
+    if not isinstance(train, dict) or "epochs" not in train:
+        return
+    epochs, warmup = train["epochs"], train.get("warmup_epochs", Train.warmup_epochs)
+    numbers = isinstance(epochs, int) and isinstance(warmup, int | float)
+    if numbers and 1 <= epochs <= warmup:  # anything odd is refused later
+        train["warmup_epochs"] = epochs / 2
+        log.info(
+            "train.warmup_epochs is %g instead of %g, half of train.epochs=%d", epochs / 2, warmup, epochs
+        )
+
+
+def _apply(tree: dict[str, Any], change: str) -> str:
+    """Makes a change; returns the key that it names."""
     key, equals, text = change.partition("=")
     section, dot, name = key.strip().partition(".")
     if not equals or not dot:
@@ -479,6 +506,7 @@ def _apply(tree: dict[str, Any], change: str) -> None:
     if not isinstance(branch, dict):
         raise ConfigError(f"unknown key '{key.strip()}'")
     branch[name] = value
+    return f"{section}.{name}"
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from kinevec import config as configuration
 from kinevec import encoders
 from kinevec.config import Config
+from kinevec.data.lock import alone
 from kinevec.data.source import Collection
 from kinevec.encoders import Loaded
 from kinevec.errors import OutputError
@@ -57,13 +58,20 @@ def demo(
 
     Returns:
         The report, an HTML file, and what the evaluation found.
+
+    Raises:
+        OutputError: another process makes a demo there, or the folder holds other runs than those of a demo.
     """
-    watcher = watcher or Silent()
-    begun = time.perf_counter()
     folder = Path(out)
+    with alone(folder, "making a demo here"):
+        return _made(folder, Path(videos) if videos else None, steps, watcher or Silent())
+
+
+def _made(folder: Path, videos: Path | None, steps: int, watcher: Watcher) -> tuple[Path, Evaluation]:
+    begun = time.perf_counter()
     runs = {name: folder / "runs" / preset for name, preset in METHODS.items()}
     _clear(folder / "runs")
-    source = Path(videos) if videos else folder / "videos"
+    source = videos or folder / "videos"
     if videos is None:
         synth(source, watcher=watcher)
     everything = open_collection(source, configuration.load("moco"), watcher, most=MOST_VIDEOS)

@@ -10,7 +10,7 @@ connections close, and all that wait for a word from it hear so at once.
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
@@ -175,15 +175,6 @@ def collected(value: T) -> list[T]:
     all_: list[T | None] = [None] * world()
     dist.all_gather_object(all_, value, group=_words)
     return [one for one in all_ if one is not None]
-
-
-def mean(values: Mapping[str, float]) -> dict[str, float]:
-    """The mean over the ranks of each value; not finite on any one, it is not finite on all."""
-    if world() == 1:
-        return dict(values)
-    sums = torch.tensor(list(values.values()), dtype=torch.float64)
-    dist.all_reduce(sums, group=_words)
-    return dict(zip(values, (sums / world()).tolist(), strict=True))
 
 
 def gather(x: Tensor) -> Tensor:

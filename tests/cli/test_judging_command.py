@@ -1,15 +1,22 @@
 """`kinevec eval` where the command line itself decides: comparisons without data, and words that it cannot read."""
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.table import Table
 
+from kinevec.cli import tables
+from kinevec.cli.app import out
 from kinevec.cli.judging import evaluate
-from kinevec.cli.scores import print_per_class, print_scores
+from kinevec.cli.scores import print_per_class, print_scores, say_filed
 from kinevec.config import to_dict
 from kinevec.errors import ConfigError, InputError
 from kinevec.evaluate.evaluation import Evaluation
+from kinevec.evaluate.filed import Filed
 from kinevec.evaluate.outcomes import Outcomes
 from kinevec.evaluate.protocols import Settings
 
@@ -68,3 +75,44 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
         evaluate(["run"], data=tmp_path, shots="1;5")
     with pytest.raises(ConfigError, match="unknown protocol 'knnn'"):
         evaluate(["run"], data=tmp_path, protocols="retrieval, knnn")
+    with pytest.raises(
+        ConfigError, match=r"--finetune-set is about fine-tuning.*add finetune to --protocols"
+    ):
+        evaluate(["run"], data=tmp_path, changes=["epochs=3"])
+    with pytest.raises(ConfigError, match="--finetune is about fine-tuning"):
+        evaluate(["run"], data=tmp_path, tuning="small")
+
+
+def test_nothing_is_cut_where_nobody_watches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four encoders with spread and interval need more than the 80 columns that a pipe is taken for."""
+    found = made(tmp_path / "a" / "eval.json", [1, 1, 1, 0], {"R@1": 3.25, "knn top-1": 3.25})
+    names = [f"encoder-of-a-long-name-{i}" for i in range(4)]
+    outcomes = dict.fromkeys(names, found.outcomes["trained"])
+    print_scores(replace(found, scores=dict.fromkeys(names, found.scores["trained"]), outcomes=outcomes))
+    text = capsys.readouterr().out
+    assert "…" not in text
+    assert all(name in text for name in names)
+    assert len({len(line) for line in text.splitlines() if line.startswith("│")}) == 1
+    assert text.count("75.0 ± 3.2") == 8
+    assert out.width == 80
+
+
+def test_on_a_narrow_terminal_words_fold_and_numbers_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    paper = io.StringIO()
+    monkeypatch.setattr(tables, "out", Console(file=paper, force_terminal=True, width=40, color_system=None))
+    table = Table("what")
+    tables.number_columns(table, "one", "two")
+    table.add_row("some-long-name-of-a-setting-in-words", "12.3 [10.0, 15.0]", "99.9 [90.0, 100.0]")
+    tables.print_table(table)
+    lines = [line for line in paper.getvalue().splitlines() if line.startswith("│")]
+    assert len(lines) > 1
+    assert "12.3 [10.0, 15.0]" in lines[0]
+    assert "99.9 [90.0, 100.0]" in lines[0]
+    assert "".join(line.split("│")[1].strip() for line in lines) == "some-long-name-of-a-setting-in-words"
+
+
+def test_where_it_was_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    say_filed(Filed(tmp_path / "eval-knn-gym.json", "monday", tmp_path / "eval.json"))
+    text = capsys.readouterr().out
+    assert f"Written to {tmp_path / 'eval-knn-gym.json'} (in place of the same of monday)" in text
+    assert f"{tmp_path / 'eval.json'} is another evaluation" in text

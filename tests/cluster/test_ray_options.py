@@ -12,12 +12,19 @@ from kinevec.cluster import Cluster, place
 from kinevec.errors import ConfigError
 
 PREPARE = ["prepare", "videos", "-o", "out"]
-EMBED = ["embed", "run", "videos", "-o", "index"]
-EVAL = ["eval", "run", "--data", "videos"]
+EMBED = ["embed", "untrained:tiny", "videos", "-o", "index"]
+EVAL = ["eval", "untrained:tiny", "--data", "videos"]
 
 
 class Reached(Exception):
     """A task was called."""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the commands name is looked at before anything else."""
+    (tmp_path / "videos").mkdir()
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -66,11 +73,10 @@ def test_gpus_and_workers_belong_to_ray(command: list[str], monkeypatch: pytest.
 
 @pytest.mark.parametrize("command", [PREPARE, EMBED, EVAL], ids=["prepare", "embed", "eval"])
 def test_without_ray_one_line_says_what_to_install(
-    command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(place.importlib.util, "find_spec", lambda name: None)
     found = CliRunner().invoke(app, [*command, "--ray"])
     assert isinstance(found.exception, ConfigError)
     assert str(found.exception) == "working on Ray needs the package ray: pip install 'kinevec[ray]'"
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in Path.cwd().iterdir()] == ["videos"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kinevec import encoders
-from kinevec.encoders import hub
+from kinevec.encoders.layout import is_id
 from kinevec.errors import InputError
 from kinevec.exchange.export import export
 
@@ -88,7 +88,7 @@ def test_what_the_hub_does_not_have(asked: list[dict[str, Any]]) -> None:
     ],
 )
 def test_names_that_cannot_be_on_the_hub(name: str, asked: list[dict[str, Any]]) -> None:
-    assert not hub.is_id(name)
+    assert not is_id(name)
     with pytest.raises(InputError):
         encoders.load(name)
     with pytest.raises(InputError, match="no name of the hub"):

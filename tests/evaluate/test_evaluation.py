@@ -99,6 +99,8 @@ def test_scores_are_those_of_the_features_and_go_to_json(
         "classes": 3,
         "rejected": {},
         "test_seen_in_training": None,
+        "test_copies_of_training": 0,
+        "looped": 0,
     }
     assert content["protocol"]["clips"] == 2
     assert content["protocol"]["selected_on"].startswith("nothing")

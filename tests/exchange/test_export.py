@@ -22,7 +22,8 @@ from kinevec.config import Clip, Config, Flow, Model, Terms, Train
 from kinevec.encoders import Loaded
 from kinevec.errors import InputError, OutputError
 from kinevec.exchange import export as module
-from kinevec.exchange.export import check_target, export, publishable
+from kinevec.exchange.export import export, publishable
+from kinevec.exchange.target import check_target
 from kinevec.models import build_encoder
 from kinevec.runtime import seeded
 from kinevec.train.checkpoint import save_encoder

@@ -65,7 +65,7 @@ def test_search_chooses_the_best_mean_over_people(tmp_path: Path) -> None:
     assert results.chosen_settings("cpu") == {"mscl": "smaller crops"}
     assert results.chosen_settings("gpu") == {}
     table = search_table(found)
-    assert "| + FRA (MSCL) | 36.0 | 30.0 | **36.5** |" in table
+    assert "| + FRA (MSCL) | 36.0 | 30.0 |  | **36.5** |" in table
     assert "s3, s7" in table
 
 
@@ -81,7 +81,10 @@ def test_table_of_cells(tmp_path: Path) -> None:
     found = read(results.collect(tmp_path, "cpu"))
     assert len(found["cells"]) == 4
     lines = science_table(found).splitlines()
-    assert lines[0] == "| | setting | unbiased R@1 | unbiased linear | biased R@1 | biased linear | steps | minutes |"
+    assert (
+        lines[0]
+        == "| | setting | unbiased R@1 | unbiased linear | biased R@1 | biased linear | steps | minutes |"
+    )
     assert lines[2] == "| + L_frame (FIMA) | as preset | 42.0 ± 2.8 | 50.0 ± 0.0 | 20.0 | 30.0 | 650 | 1 |"
     assert lines[3] == "| supervised |  | 60.0 | 70.0 |  |  | 650 | 1 |"
     assert lines[4] == "| chance | | 3.7 | 3.7 | 3.7 | 3.7 |  |  |"

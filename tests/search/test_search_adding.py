@@ -87,6 +87,15 @@ def test_only_what_is_new_or_changed_is_embedded(index: Index, videos: Path) -> 
     assert again(index, videos)[1] == []
 
 
+def test_videos_shorter_than_a_clip_are_counted(tmp_path: Path, videos: Path, loaded: Loaded) -> None:
+    """They have 10 to 13 frames, at 25 a second."""
+    for length, short in ((0.4, 0), (0.45, 2), (9.0, 4)):
+        with Index.create(tmp_path / str(length), loaded, Settings(length=length)) as made:
+            added = add(made, find_records(videos), videos, device="cpu")
+        assert added.looped == short
+        assert any("shorter than a clip" in line for line in added.lines()) == bool(short)
+
+
 def test_what_is_moved_keeps_its_vectors(index: Index, videos: Path) -> None:
     again(index, videos)
     before = {one.clip: (one.video, one.start) for one in clips(index)}

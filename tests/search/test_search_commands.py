@@ -115,13 +115,23 @@ def test_typed_and_read_by_a_program(
     assert rows["more"] is True
     code, out, _ = typed(monkeypatch, capsys, *query[:-1], "9", "--label", "spin", "--label", "shake")
     assert (code, "spin" in out, "shake" in out, "bounce" in out) == (0, True, True, False)
-    assert typed(monkeypatch, capsys, *query, "--folder", "nowhere")[:2] == (0, "Nothing found.\n")
+    code, out, _ = typed(monkeypatch, capsys, *query, "--folder", "nowhere")
+    assert (code, out.startswith("Nothing found. No clip of 50 has a video in the folder 'nowhere'")) == (
+        0,
+        True,
+    )
+    rows = json.loads(typed(monkeypatch, capsys, *query, "--folder", "nowhere", "--json")[1])
+    assert (rows["hits"], rows["more"], rows["why"][:14]) == ([], False, "No clip of 50 ")
     code, _, err = typed(monkeypatch, capsys, *query, "--mode", "colour")
     assert (code, "mode is 'colour'; it must be one of" in err) == (2, True)
     code, _, err = typed(monkeypatch, capsys, "search", place / "index")
     assert (code, "give one thing to search for" in err) == (2, True)
     code, _, err = typed(monkeypatch, capsys, "search", place / "index", place / "no.mp4", "--at", "3")
-    assert (code, "--at belongs to --video" in err) == (2, True)
+    assert (code, "no such video" in err) == (2, True)
+    code, _, err = typed(monkeypatch, capsys, "search", place / "index", "--at", "3")
+    assert (code, "--at 3: it is a moment of --video" in err) == (2, True)
+    code, out, _ = typed(monkeypatch, capsys, "search", place / "index", "--clip", "1", "--limit", "9")
+    assert (code, "clip" in out.splitlines()[1]) == (0, True)  # rows of one video differ in it
 
 
 def test_typed_embed_and_cluster(

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from kinevec.data.prepare.check import Stamp
 from kinevec.data.records import Record
 from kinevec.errors import ConfigError, DataError, InputError, OutputError
 from kinevec.search.catalogue import clips, place, points
-from kinevec.search.clustering import KS, cluster, lay_out
+from kinevec.search.clustering import cluster, lay_out
 from kinevec.search.embed import VideoVectors
 from kinevec.search.filters import Filter
 from kinevec.search.index import Index
 from kinevec.search.labels import set_label, write_labels
+from kinevec.search.number import KS
 from kinevec.search.query import query_clip
 from kinevec.search.ranking import search
 from kinevec.search.sheet import FRAMES, write_groups, write_sheet
@@ -29,7 +31,7 @@ from made_up import made_up
 from numbered import numbered_video, read_number
 
 Fill = Callable[..., Index]
-PLANTED = (40, 25, 15, 10)  # clips in each of the groups, 5 in a video
+PLANTED = (80, 50, 30, 20)  # clips in each of the groups, 5 in a video
 
 
 def planted(seed: int, group: int, by: str) -> VideoVectors:
@@ -62,8 +64,9 @@ def test_planted_groups_are_found(index: Index, request: pytest.FixtureRequest) 
     by = request.node.callspec.params["index"]
     found = cluster(index, mode=by)
     assert found.count == 4
-    assert max(found.silhouettes, key=lambda k: found.silhouettes[k]) == 4
-    assert set(found.silhouettes) == {k for k in KS if k <= 32}
+    assert found.strengths is not None
+    assert found.strengths[4] == 1
+    assert set(found.strengths) == {k for k in KS if k <= 30}
     assert np.bincount(found.groups).tolist() == sorted(PLANTED, reverse=True)
     known = {one.clip: one for one in clips(index, limit=999)}
     for group, examples in enumerate(found.examples):
@@ -74,12 +77,13 @@ def test_planted_groups_are_found(index: Index, request: pytest.FixtureRequest) 
         assert len({known[clip].video for clip in examples}) == min(6, videos)
     again = cluster(index, mode=by)
     assert (again.groups == found.groups).all()
-    assert cluster(index, mode=by, count=3).count == 3
+    given = cluster(index, mode=by, count=3)
+    assert (given.count, given.strengths) == (3, None)
 
 
 def test_the_other_part_of_the_vectors_does_not_matter(index: Index) -> None:
-    assert np.bincount(cluster(index, count=4).groups).tolist() == [40, 25, 15, 10]  # motion, by default
-    assert np.bincount(cluster(index, count=4, mode="appearance").groups).tolist() != [40, 25, 15, 10]
+    assert np.bincount(cluster(index, count=4).groups).tolist() == [80, 50, 30, 20]  # motion, by default
+    assert np.bincount(cluster(index, count=4, mode="appearance").groups).tolist() != [80, 50, 30, 20]
 
 
 def test_the_map_is_that_of_a_singular_value_decomposition() -> None:
@@ -109,12 +113,12 @@ def test_groups_and_map_are_kept(index: Index) -> None:
     assert (kept["clip"] == found.clips).all()
     np.testing.assert_array_equal(np.stack([kept["x"], kept["y"]], 1), found.plane)
     assert (kept["cluster"] == found.groups).all()
-    assert len(points(index, Filter(cluster=1))) == 25
+    assert len(points(index, Filter(cluster=1))) == 50
     assert {
         hit.label for hit in search(index, query_clip(index, 1), only=Filter(cluster=2), limit=99).hits
     } == {"<2>"}
     place(index, found.clips[:5], found.groups[:5], None)
-    assert len(points(index)) == 90  # the map stays
+    assert len(points(index)) == 180  # the map stays
     assert len(points(index, Filter(cluster=0))) == 5
 
 
@@ -154,6 +158,10 @@ def test_the_page_shows_strips_and_the_list_all_clips(shown: Index, tmp_path: Pa
     assert "<0>" not in page
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert f"{FRAMES} moments" in page
+    assert (
+        resources.files("kinevec.show").joinpath("report.css").read_text("utf-8") in page
+    )  # as other pages look
+    assert all(f"clip {clip} · " in page for example in found.examples for clip in example)
     write_groups(shown, found, tmp_path / "a.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text("utf-8"))))
     assert len(rows) == 15

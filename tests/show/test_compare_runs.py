@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from kinevec import tasks
 from kinevec.cli import comparing
 from kinevec.config import Terms
 from kinevec.errors import OutputError
-from kinevec.show.compare import COLORS, DASHES, Comparison, short, write_page, write_picture
+from kinevec.show.compare import COLORS, DASHES, MEANINGS, Comparison, short, write_page, write_picture
 from kinevec.show.curves import STYLES
 from kinevec.show.runs import read_runs
 from show.test_read_runs import CONFIG, write_run
@@ -54,7 +54,7 @@ def test_the_table(comparison: Comparison) -> None:
         ("speed", "share of time waiting", "0.1", "0.1"),
         ("health", "effective rank", "50", "7"),
         ("health", "warnings", "0", "2"),
-        ("score (%)", "R@1", "41.2", ""),
+        ("score (%), data not recorded", "R@1", "41.2", ""),
         ("setting", "terms.local", "0.5", "0.0"),
         ("setting", "terms.pixel", "0.0", "1.0"),
         ("setting", "method.symmetric", "False", "True"),
@@ -114,6 +114,10 @@ def test_a_place_that_cannot_be_written_is_refused(folders: list[Path], tmp_path
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
         tasks.compare(folders, tmp_path / "file" / "out")
+
+
+def test_every_term_is_explained() -> None:
+    assert {field.name for field in fields(Terms)} <= set(MEANINGS)
 
 
 def test_digits() -> None:

@@ -201,3 +201,13 @@ def test_a_figure_says_what_it_shows() -> None:
 def test_last_value_skips_what_is_not_finite() -> None:
     assert last_value([1, 2, NAN, math.inf]) == 2
     assert last_value([NAN]) is None
+
+
+@pytest.mark.parametrize("x", [[1, 2, 3], [0, 1]])
+def test_there_are_no_half_steps(x: list[int]) -> None:
+    svg = chart(x, a=[0.5] * len(x))
+    labels, places = axis(svg, "x")
+    assert labels == x
+    assert [text.text for text in svg.iter("text") if text.get("class") == "x"] == [str(at) for at in x]
+    assert places == sorted(places)
+    assert axis(chart([0, 0.5, 1], a=[1, 2, 3]), "x")[0][1] == 0.2

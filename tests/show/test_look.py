@@ -1,6 +1,7 @@
 """`kinevec show`: what a video looks like to encoders whose eyes are known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -14,10 +15,11 @@ from kinevec import tasks
 from kinevec.cli import app
 from kinevec.config import Clip, Config, Train
 from kinevec.data.decode import probe, read_clip
+from kinevec.data.files import find_records
 from kinevec.encoders import Loaded
-from kinevec.errors import KinevecError, UsageError, VideoError
+from kinevec.errors import KinevecError, OutputError, UsageError, VideoError
 from kinevec.show.look import MOST, SIDE, look
-from kinevec.show.look_page import write_look
+from kinevec.show.look_page import differing_clips, write_look
 from kinevec.tasks.showing import _names
 
 SQUARE = 40  # pixels of the moving square
@@ -116,6 +118,18 @@ def test_everything_is_written_and_can_be_read_back(video: Path, tmp_path: Path)
     assert written["encoders"]["a"]["activation_follows_speed"] == pytest.approx(found.seen["a"].on_motion)
 
 
+def test_clips_of_other_length_are_said_on_the_page(video: Path, tmp_path: Path) -> None:
+    wide = loaded(Bright())
+    wide = replace(wide, config=replace(wide.config, clip=Clip(frames=4, stride=5, size=32)))
+    found = look({"a": loaded(Bright()), "b": wide}, video, end=1, device="cpu")
+    assert "a 7, b 16" in differing_clips(found)
+    text = write_look(found, tmp_path / "out").read_text("utf-8")
+    assert differing_clips(found) in text
+    assert "4 frames at stride 5 (of 16)" in text
+    assert "a: every 2 steps; b: every 2 steps" in text
+    assert differing_clips(replace(found, seen={"a": found.seen["a"]})) == ""
+
+
 def test_command(video: Path, tmp_path: Path) -> None:
     ran = CliRunner().invoke(
         app,
@@ -126,14 +140,28 @@ def test_command(video: Path, tmp_path: Path) -> None:
             "--beside",
             "untrained:tiny",
             "-o",
-            str(tmp_path),
+            str(tmp_path / "out"),
             "--to",
             "1",
         ],
     )
     assert ran.exit_code == 0, ran.output
     assert "untrained:tiny #2: activation follows speed" in ran.output
-    assert (tmp_path / "index.html").is_file()
+    assert (tmp_path / "out" / "index.html").is_file()
+    tasks.show(["untrained:tiny"], video, tmp_path / "out", end=1)  # its own folder again
+
+
+def test_a_folder_of_other_things_is_refused_and_ours_is_no_data(video: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    (videos / "a.mp4").symlink_to(video)
+    with pytest.raises(OutputError, match=r"videos: holds a\.mp4, and no earlier look; name a new folder"):
+        tasks.show(["untrained:tiny"], videos / "a.mp4", videos)
+    page, _ = tasks.show(["untrained:tiny"], videos / "a.mp4", videos / "look-a", end=1)
+    assert (page.parent / "activation.mp4").is_file()
+    assert [record.name for record in find_records(videos)] == ["a.mp4"]
+    (videos / "look.json").write_text("{}")  # of a version that wrote among the videos
+    assert [record.name for record in find_records(videos)] == ["a.mp4"]
 
 
 def test_names_of_equal_ending_are_told_apart() -> None:

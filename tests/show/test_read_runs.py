@@ -36,7 +36,7 @@ def test_a_run(tmp_path: Path) -> None:
     (folder / "eval.json").write_text(json.dumps({"scores": scores}))
     run = read_run(folder, "a")
     assert (run.name, run.config, run.step, run.total, run.remarks) == ("a", CONFIG, 40, 40, ())
-    assert run.scores == {"R@1": 41.25}
+    assert [judged.scores for judged in run.judged] == [{"R@1": 41.25}]
     assert run.figures == ["local", "loss", "rank", "waiting"]
     assert run.last("loss") == pytest.approx(4.6)
     assert math.isnan(run.last("pixel"))
@@ -56,6 +56,7 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
     damaged = write_run(tmp_path / "damaged")
     (damaged / "run.json").write_text("{")
     (damaged / "eval.json").write_text("[3]")
+    (damaged / "eval-knn-x.json").write_text("{")
     binary = write_run(tmp_path / "binary")
     (binary / "log.jsonl").write_bytes(b"\xff\xfe\x00")
     expected = {
@@ -66,7 +67,11 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
         "unfinished": ("unfinished: step 40 of 90",),
         "silent": ("nothing logged yet",),
         "cut": ("unfinished: step 30 of 40",),
-        "damaged": ("run.json cannot be read (JSONDecodeError)", "eval.json holds something else"),
+        "damaged": (
+            "run.json cannot be read (JSONDecodeError)",
+            "eval.json holds something else",
+            "eval-knn-x.json cannot be read (JSONDecodeError)",
+        ),
     }
     for name, remarks in expected.items():
         assert read_run(tmp_path / name, name).remarks == remarks, name
@@ -93,4 +98,4 @@ def test_a_log_of_odd_things_is_read(tmp_path: Path) -> None:
     run = read_run(folder, "a")
     assert (run.step, run.figures) == (3, ["loss"])
     assert math.isnan(run.last("loss"))
-    assert replace(run, entries=()) == Run("a", CONFIG, 40, (), {}, ("unfinished: step 3 of 40",))
+    assert replace(run, entries=()) == Run("a", CONFIG, 40, (), (), ("unfinished: step 3 of 40",))

@@ -8,9 +8,10 @@ import torch
 
 from kinevec import tasks
 from kinevec.config import Clip, Config, Model, Train
-from kinevec.errors import DataError, InputError
+from kinevec.errors import DataError, InputError, Interrupted, OutputError
 from kinevec.evaluate import evaluation
 from kinevec.evaluate.classifier import load_classifier
+from kinevec.evaluate.filed import Filed
 from kinevec.evaluate.finetune import FinetuneConfig
 from kinevec.evaluate.protocols import Settings
 from kinevec.models import build_encoder
@@ -51,9 +52,15 @@ def test_a_run_is_judged_into_its_folder(data: Path, tmp_path: Path) -> None:
     assert {"R@1", "linear top-1", "knn top-1"} <= set(result.scores["trained"])
     assert content["protocol"]["clips"] == 2
     assert len(list((run / "features").iterdir())) == 2
-    tasks.evaluate(run, data, settings=RETRIEVAL, untrained=False, cache=None, device="cpu")
+    assert content["data"]["folder"] == str(data)
+    other = tasks.evaluate(run, data, settings=RETRIEVAL, untrained=False, cache=None, device="cpu")
     assert len(list((run / "features").iterdir())) == 2
-    assert list(json.loads((run / "eval.json").read_text())["scores"]) == ["trained"]
+    beside = run / f"eval-retrieval-{data.name}.json"
+    assert other.filed == Filed(beside, None, run / "eval.json")
+    assert json.loads((run / "eval.json").read_text()) == content
+    assert list(json.loads(beside.read_text())["scores"]) == ["trained"]
+    again = tasks.evaluate(run, data, clips=2, device="cpu").filed
+    assert again == Filed(run / "eval.json", content["provenance"]["made"])
     tasks.evaluate(
         run, data, settings=RETRIEVAL, cache=tmp_path / "kept", out=tmp_path / "x.json", device="cpu"
     )
@@ -64,7 +71,7 @@ def test_a_run_is_judged_into_its_folder(data: Path, tmp_path: Path) -> None:
 def test_several_runs_are_judged_as_their_mean_and_compared(data: Path, tmp_path: Path) -> None:
     runs = [make_run(tmp_path / "runs" / name, seed) for seed, name in enumerate("ab")]
     single = [tasks.evaluate(run, data, settings=RETRIEVAL, device="cpu") for run in runs]
-    result = tasks.evaluate(runs, data, settings=RETRIEVAL, device="cpu", against=runs[0] / "eval.json")
+    result = tasks.evaluate(runs, data, settings=RETRIEVAL, device="cpu", against=runs[0])
     content = json.loads((tmp_path / "runs" / "eval.json").read_text())
     for encoder in ("trained", "untrained"):
         for name, value in result.scores[encoder].items():
@@ -76,7 +83,7 @@ def test_several_runs_are_judged_as_their_mean_and_compared(data: Path, tmp_path
     assert row["points"] == pytest.approx(
         result.scores["trained"]["R@1"] - single[0].scores["trained"]["R@1"]
     )
-    assert judging.compare(tmp_path / "runs" / "eval.json", runs[0] / "eval.json").content["differences"] == {
+    assert judging.compare(tmp_path / "runs", runs[0] / "eval.json").content["differences"] == {
         name: pytest.approx(value) for name, value in against["differences"].items()
     }
 
@@ -123,3 +130,42 @@ def test_what_cannot_be_done_is_refused_before_any_work(data: Path, tmp_path: Pa
         tasks.evaluate([run, run], data)
     with pytest.raises(InputError, match="no such run"):
         tasks.evaluate(tmp_path / "missing", data)
+    with pytest.raises(
+        OutputError, match=r"flat is a folder; name the JSON file to write, such as .*flat/eval\.json"
+    ):
+        tasks.evaluate(run, data, out=flat)
+    with pytest.raises(InputError, match=r"flat: holds no eval\.json"):
+        tasks.evaluate(run, data, against=flat)
+    (flat / "eval.json").write_text(
+        json.dumps({"outcomes": {"videos": ["z.mp4"], "labels": ["a"]}, "data": {"rejected": {}}})
+    )
+    with pytest.raises(InputError, match=r"the test videos differ \(2 and 1\)"):
+        tasks.evaluate(run, data, against=flat)
+
+
+def test_more_shots_than_videos_are_refused(data: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a", 0)
+    with pytest.raises(
+        InputError, match="50 shots: class 'a' has 1 training videos, so that no more than 1-shot"
+    ):
+        tasks.evaluate(run, data, settings=Settings(protocols=("few-shot",), shots=(1, 50)), device="cpu")
+    assert not list(run.glob("eval*"))
+    settings = Settings(protocols=("few-shot",), shots=(1,), clips=1, draws=1)
+    assert tasks.evaluate(run, data, settings=settings, device="cpu").scores
+    tasks.evaluate(run, data, settings=RETRIEVAL, device="cpu")  # whose shots nothing reads
+
+
+def test_stopped_by_hand_it_says_what_is_kept(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*given: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    run = make_run(tmp_path / "a", 0)
+    monkeypatch.setattr(evaluation, "evaluate", stopped)
+    with pytest.raises(Interrupted, match=r"^interrupted: eval\.json is as it was") as caught:
+        tasks.evaluate(run, data)
+    assert caught.value.exit_code == 130
+    monkeypatch.setattr("kinevec.tasks.auditing.score", stopped)
+    with pytest.raises(Interrupted, match=r"^interrupted: audit\.json and audit\.html are as they were"):
+        tasks.audit(run, data)

@@ -269,7 +269,7 @@ def test_bf16_is_guarded(collection: Collection, tmp_path: Path, monkeypatch: py
         assert found == set(layers)
         return changed
 
-    monkeypatch.setattr("kinevec.train.trainer.guard_bf16", note)
+    monkeypatch.setattr("kinevec.train.compute.guard_bf16", note)
     pretrain(CONFIG, collection, tmp_path / "fp32")
     assert not reached
     half = replace(CONFIG, train=replace(CONFIG.train, precision="bf16"))

@@ -1,6 +1,7 @@
 """Two real processes train together: the same on both, and what one process with all the videos would do."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,51 @@ def test_what_is_not_finite_on_one_rank_stops_all(found: list[dict[str, Any]], p
     assert "and 4 more, see not_finite.json); the last checkpoint is whole" in said[0]
     assert torch.load(place / "nan" / CHECKPOINT, weights_only=True)["step"] == 2
     assert len(json.loads((place / "nan" / "not_finite.json").read_text())["videos"]) == 8
+
+
+def test_what_is_not_finite_on_one_rank_is_left_out_by_all(found: list[dict[str, Any]], place: Path) -> None:
+    assert [rank["skip"]["said"] for rank in found] == ["", ""]
+    assert [rank["skip"]["step"] for rank in found] == [STEPS, STEPS]
+    for key, value in found[0]["skip"]["model"].items():
+        assert torch.equal(value, found[1]["skip"]["model"][key]), key
+    assert torch.load(place / "skip" / CHECKPOINT, weights_only=True)["skipped"] == [2]
+    assert len(json.loads((place / "skip" / "not_finite.json").read_text())["videos"]) == 8
+
+
+def test_a_queue_that_breaks_on_one_rank_stops_all_and_names_the_videos_of_all(
+    found: list[dict[str, Any]], place: Path
+) -> None:
+    said = [rank["queue"]["said"] for rank in found]
+    assert said[0] == said[1]
+    assert "1 weights of the model (rgb.queue.keys, …) not finite at step 4 of 4 (batch of " in said[0]
+    assert "and 4 more, see not_finite.json); the last checkpoint is whole" in said[0]
+    assert torch.load(place / "queue" / CHECKPOINT, weights_only=True)["step"] == 2
+    assert len(set(json.loads((place / "queue" / "not_finite.json").read_text())["videos"])) == 8
+
+
+def test_ranks_stay_alike_in_bf16(found: list[dict[str, Any]], place: Path) -> None:
+    assert [rank["bf16"]["said"] for rank in found] == ["", ""]
+    assert json.loads((place / "bf16" / "run.json").read_text())["precision"] == "bf16"
+    for key, value in found[0]["bf16"]["model"].items():
+        assert torch.equal(value, found[1]["bf16"]["model"][key]), key
+    assert all(abs(loss) < 100 for loss in losses(place / "bf16"))
+
+
+def test_videos_that_fail_are_counted_over_all_ranks_also_after_a_resume(
+    found: list[dict[str, Any]], place: Path, videos: Path, tmp_path: Path
+) -> None:
+    whole = pretrain(rank_jobs.BROKEN, rank_jobs.damaged(videos, tmp_path / "videos"), tmp_path / "run")
+    counts = [
+        torch.load(run / CHECKPOINT, weights_only=True)["failures"] for run in (place / "broken", whole)
+    ]
+    assert [rank["broken"]["said"] for rank in found] == ["", ""]
+    assert counts[0] == counts[1]
+    assert len(counts[0]) == 4
+    said = [rank["too many"]["said"] for rank in found]
+    assert said[0] == said[1]
+    assert re.match(
+        r"DataError: \d of 8 videos asked for could not be read \(\d files: .*failed_share = 0.01", said[0]
+    )
 
 
 def test_a_batch_that_does_not_divide_is_refused(found: list[dict[str, Any]], place: Path) -> None:

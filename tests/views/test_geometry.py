@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from kinevec.config import Views
-from kinevec.views.geometry import Geometry, cell_to_source, centre_square, crop_resize, draw_geometry
+from kinevec.views.geometry import Geometry, centre_square, crop_resize, draw_geometry
 from reference import views as reference
 
 ASPECT = Views().aspect
@@ -85,22 +85,14 @@ def test_box_maps_pixels_back_to_where_they_come_from(
     clip = crop_resize(painted, geometry, size)[0].astype(float)
     centres = (torch.arange(size, dtype=torch.float64) + 0.5) / size
     y, x = torch.meshgrid(centres, centres, indexing="ij")
-    shares = cell_to_source(
-        torch.stack([x, y], -1), torch.tensor(geometry.normalised(height, width), dtype=torch.float64)
-    )
+    x1, y1, x2, y2 = geometry.normalised(height, width)
+    shares = torch.stack([x1 + x * (x2 - x1), y1 + y * (y2 - y1)], -1)
     pixels = shares.numpy() * [width, height] - 0.5
     # At the edge of the box the filter is cut off, and the colour is that of another place.
     rim = max(1, -(-size // min(box[2] - box[0], box[3] - box[1])))
     inner = slice(rim, size - rim)
     error = np.abs(clip[inner, inner, :2] - pixels[inner, inner] * [2, 3])
     assert error.max() <= ROUNDING
-
-
-def test_cell_to_source_takes_a_box_for_every_sample() -> None:
-    box = torch.tensor([[0.1, 0.2, 0.5, 0.8], [0.5, 0.2, 0.1, 0.8]])[:, None]
-    point = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.25, 0.5]])
-    expected = [[[0.1, 0.2], [0.5, 0.8], [0.2, 0.5]], [[0.5, 0.2], [0.1, 0.8], [0.4, 0.5]]]
-    torch.testing.assert_close(cell_to_source(point, box), torch.tensor(expected))
 
 
 def test_normalised_box_swaps_x_where_flipped() -> None:

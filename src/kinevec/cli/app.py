@@ -1,11 +1,13 @@
 """What all commands share: the application, the consoles, and the bars of progress."""
 
 import logging
+import platform
 import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,9 +37,26 @@ DataOption = Annotated[
 ]
 
 
+def tell_version(wanted: bool) -> None:
+    """Says which kinevec, PyTorch and Python these are, and ends; nothing of them is imported for it."""
+    if not wanted:
+        return
+    parts = []
+    for name in ("kinevec", "torch"):
+        try:
+            parts.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            parts.append(f"{name} of unknown version")
+    say(f"{', '.join(parts)}, Python {platform.python_version()}")
+    raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug messages.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Say the version and end.")
+    ] = False,
 ) -> None:
     """Learn video embeddings that encode how things move, from unlabelled video."""
     logging.getLogger("kinevec").addHandler(Spoken())

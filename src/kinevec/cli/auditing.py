@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from kinevec.cli.app import DataOption, app, out, progress_bars, say
+from kinevec.cli.app import DataOption, app, progress_bars, say
+from kinevec.cli.tables import number_columns, print_table
 
 if TYPE_CHECKING:
     from kinevec.evaluate.audit import Audit, Estimate
@@ -74,8 +75,7 @@ def print_audit(result: "Audit") -> None:
     )
     table.add_column("percent [95 % interval]")
     pairs = [(encoder, metric) for encoder in result.figures for metric in METRICS]
-    for encoder, metric in pairs:
-        table.add_column(f"{encoder}\n{metric}", justify="right")
+    number_columns(table, *(f"{encoder}\n{metric}" for encoder, metric in pairs))
     reasons: dict[str, None] = {}
     for key, figure in FIGURES.items():
         found = {encoder: figures.get(key, {}) for encoder, figures in result.figures.items()}
@@ -85,10 +85,10 @@ def print_audit(result: "Audit") -> None:
             for metric, value in estimates.items():
                 if value.undefined:  # mostly the same for every figure
                     reasons[f"No value of {encoder}, {metric}: {value.undefined}."] = None
-    out.print(table)
+    print_table(table)
     for reason in reasons:
         say(reason)
-    out.print(_scores(result))
+    print_table(_scores(result))
 
 
 def _scores(result: "Audit") -> Table:
@@ -96,8 +96,7 @@ def _scores(result: "Audit") -> Table:
 
     table = Table(title="Scores in %: train and test changed / test alone changed; in brackets untrained")
     table.add_column("")
-    for metric in METRICS:
-        table.add_column(metric, justify="right")
+    number_columns(table, *METRICS)
     first = next(iter(result.scores.values()))
     for condition in first:
         rows = [scores[condition] for scores in result.scores.values()]

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from kinevec.cli.app import app, console, out, say
+from kinevec.cli.app import app, console, say
+from kinevec.cli.tables import print_table
 
 
 @app.command()
@@ -17,8 +18,8 @@ def compare(
 ) -> None:
     """Set runs side by side: terms, losses, health, speed, scores, differing settings; and draw their curves.
 
-    Reads configuration, log and, where a run was judged, eval.json of each run's folder; unfinished runs too. What
-    is no run is named and left out. Cost: a few seconds, no videos and no encoder are read.
+    Reads configuration, log and, where a run was judged, eval.json and eval-….json of each run's folder; unfinished runs
+    too. Scores on different videos stand apart. What is no run is named and left out. Cost: a few seconds, no videos and no encoder are read.
     """
     from rich.markup import escape
     from rich.table import Table
@@ -28,13 +29,17 @@ def compare(
     found = tasks.compare(runs, folder)
     for name, remark in found.remarks:
         console.print(f"{name}: {remark}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    for note in found.notes:
+        console.print(f"{note}.", style="yellow", highlight=False, markup=False, soft_wrap=True)
     table = Table("", *(escape(run.name) for run in found.runs))
     section = ""
     for row in found.rows():
         if row.section != section:
             section = row.section
             table.add_section()
+            if section.startswith("score"):  # of which data
+                table.add_row(escape(section), style="bold")
         table.add_row(escape(row.name), *map(escape, row.values))
-    out.print(table)
+    print_table(table)
     for name in ("compare.png", "compare.html"):
         say(f"Curves: {folder / name}")

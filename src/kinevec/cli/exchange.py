@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kinevec.cli import early
 from kinevec.cli.app import app, command, say
 
 OutOption = Annotated[
@@ -40,6 +41,8 @@ def export(
     Reads the encoder and, where it is there, eval.json. Writes model.safetensors, config.json, README.md, and eval.json
     without paths and file names. Cost: a second; with --onnx or --torch-export some 10 seconds to a minute.
     """
+    early.encoder(run)
+    early.model(folder)
     from kinevec import tasks
 
     written = tasks.export(run, folder, onnx=onnx, torch_export=torch_export)
@@ -74,6 +77,8 @@ def convert(
     Reads one file, of which nothing is run. Writes a folder as `kinevec export` does, and says what it could not map.
     Cost: seconds.
     """
+    early.weights(file)
+    early.model(folder)
     from kinevec import tasks
 
     found = tasks.convert(

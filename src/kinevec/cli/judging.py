@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from kinevec.cli.app import app, progress_bars, say
+from kinevec.cli.app import app, progress_bars
 from kinevec.cli.on_ray import AddressOption, GpusOption, RayOption, WorkersOption, chosen_cluster
-from kinevec.cli.scores import print_difference, print_per_class, print_scores
+from kinevec.cli.scores import print_difference, print_per_class, print_scores, say_filed
 from kinevec.errors import InputError
 
+UNTUNED = "ucf101"  # the schedule where none is named
 ALL = "retrieval, linear, knn, few-shot, finetune"
 
 
@@ -31,7 +32,10 @@ def evaluate(
     json_file: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="JSON file to write; default: eval.json in the run, or beside runs."
+            "--out",
+            "-o",
+            help="JSON file to write; default: eval.json in the run, or beside runs; where that holds another "
+            "evaluation, eval-PROTOCOLS-DATA.json.",
         ),
     ] = None,
     protocols: Annotated[str, typer.Option(help=f"Separated by commas, of: {ALL}.")] = "retrieval,linear,knn",
@@ -54,7 +58,7 @@ def evaluate(
             "--finetune",
             help="Schedule: ucf101 or hmdb51 (as published: 150 epochs of SGD), or small (40 epochs of AdamW, for CPUs).",
         ),
-    ] = "ucf101",
+    ] = UNTUNED,
     changes: Annotated[
         list[str],
         typer.Option(
@@ -69,7 +73,10 @@ def evaluate(
     ] = True,
     against: Annotated[
         Path | None,
-        typer.Option(help="JSON of another evaluation: show the differences and how sure they are."),
+        typer.Option(
+            help="Another evaluation, its JSON or a folder with an eval.json: show the differences and how sure they "
+            "are."
+        ),
     ] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Print a table of the classes.")] = False,
     figures: Annotated[
@@ -97,7 +104,7 @@ def evaluate(
     """
     from kinevec import config, tasks
     from kinevec.evaluate.finetune_config import finetune_config
-    from kinevec.evaluate.protocols import Settings
+    from kinevec.evaluate.protocols import FINETUNE, Settings
     from kinevec.tasks import judging
 
     if len(encoders) == 1 and encoders[0].endswith(".json"):
@@ -111,8 +118,14 @@ def evaluate(
         given = any(change.partition("=")[0].strip() == name for change in changes)
         option = "--seeds" if name == "seed" else f"--{name}"
         config.check(not given, f"{name} of fine-tuning is that of the other protocols: use {option}")
+    named = tuple(word.strip() for word in protocols.split(",") if word.strip())
+    for option, given in (("--finetune-set", bool(changes)), ("--finetune", tuning != UNTUNED)):
+        config.check(
+            not given or FINETUNE in named,
+            f"{option} is about fine-tuning, and nothing is fine-tuned by {protocols}: add finetune to --protocols",
+        )
     settings = Settings(
-        protocols=tuple(word.strip() for word in protocols.split(",") if word.strip()),
+        protocols=named,
         clips=clips,
         crops=crops,
         k=neighbours,
@@ -144,7 +157,8 @@ def evaluate(
         print_per_class(result)
     if against is not None:
         print_difference(result.facts["against"])
-    say(f"Written to {json_file or judging.default_target(encoders)}")
+    if result.filed is not None:
+        say_filed(result.filed)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from kinevec.cli.app import out, say
+from kinevec.cli.app import say
+from kinevec.cli.tables import number_columns, print_table
 
 if TYPE_CHECKING:
     from kinevec.evaluate.evaluation import Evaluation
+    from kinevec.evaluate.filed import Filed
 
 ROOMY = 2  # encoders; beside more of them, intervals stand below the scores
 
@@ -22,14 +24,13 @@ def print_scores(result: "Evaluation") -> None:
     data = result.facts["data"]
     table = Table(
         title=f"{data['test']} test videos, {data['train']} train videos, {data['classes']} classes (%)",
-        caption=r"\[low, high]: 95 % of resamplings of the test videos"
+        caption=r"\[low, high]: 95 % interval over the test videos"
         + ("; ±: standard deviation over repetitions" if _repeated(result) else ""),
     )
     intervals = result.intervals
     gap = " " if len(result.scores) <= ROOMY else "\n"
     table.add_column("", no_wrap=True)
-    for encoder in (*result.scores, "chance"):
-        table.add_column(encoder, justify="right", no_wrap=True)
+    number_columns(table, *result.scores, "chance")
     for score in result.telling:
         cells = []
         for encoder, scores in result.scores.items():
@@ -41,7 +42,17 @@ def print_scores(result: "Evaluation") -> None:
                 + (rf"{gap}\[{low:.1f}, {high:.1f}]" if low is not None else "")
             )
         table.add_row(score, *cells, f"{result.chance[score]:.1f}")
-    out.print(table)
+    print_table(table)
+
+
+def say_filed(filed: "Filed") -> None:
+    """Where an evaluation was written, and what became of the one that was there."""
+    say(
+        f"Written to {filed.path}"
+        + (f" (in place of the same of {filed.replaces})" if filed.replaces else "")
+    )
+    if filed.beside:
+        say(f"{filed.beside} is another evaluation (of other data, or by other protocols or settings) and was kept")
 
 
 def print_per_class(result: "Evaluation") -> None:
@@ -52,22 +63,20 @@ def print_per_class(result: "Evaluation") -> None:
     table = Table(title=f"classes, {result.judged} encoder (%)")
     names = list(next(iter(rows.values())))
     table.add_column("", no_wrap=True)
-    for name in names:
-        table.add_column(name, justify="right")
+    number_columns(table, *names)
     for label, row in rows.items():
         table.add_row(_plain(label), f"{row['videos']}", *(f"{row[name]:.1f}" for name in names[1:]))
-    out.print(table)
+    print_table(table)
 
 
 def print_difference(against: Mapping[str, Any]) -> None:
     """A table of `Comparison.content`."""
     table = Table(
         title="difference in percentage points",
-        caption=r"\[low, high]: 95 % of resamplings of the test videos; p: signs flipped at random",
+        caption=r"\[low, high]: 95 % interval over the test videos; p: signs flipped at random",
     )
-    table.add_column("")
-    for name in ("first", "second", "difference", "p"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    number_columns(table, "first", "second", "difference", "p")
     for name, row in against["differences"].items():
         table.add_row(
             name,
@@ -76,7 +85,7 @@ def print_difference(against: Mapping[str, Any]) -> None:
             rf"{row['points']:+.1f} \[{row['low']:+.1f}, {row['high']:+.1f}]",
             f"{row['p']:.4f}",
         )
-    out.print(table)
+    print_table(table)
     say(f"first: {against['first']}")
     say(f"second: {against['second']}")
     for note in against["notes"]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from kinevec.cli import early
 from kinevec.cli.app import app, command, out, progress_bars, say
 from kinevec.cli.on_ray import AddressOption, GpusOption, RayOption, WorkersOption, chosen_cluster
 
@@ -59,7 +60,12 @@ def embed(
     Can be stopped and run again: finished videos are kept. Cost: some 50 clips a second on a CPU core with the tiny
     encoder, twice that with --no-appearance; 4 KB of disk a clip at 512 channels, half that with --no-appearance.
     """
-    from kinevec import config, tasks
+    from kinevec import config
+
+    early.encoder(encoder)
+    early.videos(videos)
+    early.into_folder(index)
+    from kinevec import tasks
 
     cluster = chosen_cluster(ray, ray_address, workers, ray_gpus)
     config.check(bool(cluster) or not (workers or ray_gpus), "--workers and --ray-gpus belong to --ray")
@@ -92,9 +98,10 @@ def search(
         float | None, typer.Option("--to", help="Seconds: only the part of QUERY up to here.")
     ] = None,
     video: Annotated[
-        str | None, typer.Option(help="Instead of QUERY: a video of the index, with --at.")
+        str | None,
+        typer.Option(help="Instead of QUERY: a video of the index; all of it, or with --at one clip."),
     ] = None,
-    at: Annotated[float | None, typer.Option(help="Seconds in --video.")] = None,
+    at: Annotated[float | None, typer.Option(help="Seconds in --video: the clip there.")] = None,
     clip: Annotated[
         int | None, typer.Option(help="Instead of QUERY: the number of a clip of the index.")
     ] = None,
@@ -126,6 +133,9 @@ def search(
     Reads the index, and QUERY, which it embeds with the index's own encoder. Writes nothing. Cost: loading the encoder
     (seconds); then 20 ms for 100,000 clips of 512 channels, three times that with --mode motion.
     """
+    early.index(index)
+    if query is not None:
+        early.query(query)
     from kinevec import tasks
     from kinevec.search.filters import Filter
 
@@ -147,9 +157,7 @@ def search(
         device=device,
     )
     if as_json:
-        typer.echo(
-            json.dumps({"hits": [asdict(hit) for hit in found.hits], "more": found.more}, ensure_ascii=False)
-        )
+        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
     else:
         _print(found, offset)
 
@@ -163,7 +171,9 @@ def cluster(
     ] = None,
     groups: Annotated[
         int | None,
-        typer.Option(min=2, help="Number of groups; default: the best of 2 to 32 by silhouette on a sample."),
+        typer.Option(
+            min=2, help="Number of groups; default: the largest of 2 to 32 found again in other videos."
+        ),
     ] = None,
     mode: Annotated[
         str | None,
@@ -179,9 +189,14 @@ def cluster(
     Writes a page with strips of frames and a CSV, and keeps groups and map in the index. Cost: seconds for 10,000
     clips; UMAP takes minutes, and needs kinevec[map].
     """
-    from kinevec import config, tasks
+    from kinevec import config
 
     config.check(plane in ("pca", "umap", "none"), f"--map is '{plane}'; it must be pca, umap or none")
+    early.index(index)
+    early.into_folder(folder or index)
+    from kinevec import tasks
+    from kinevec.search.number import in_words
+
     with progress_bars() as bars:
         result = tasks.cluster(
             index,
@@ -192,9 +207,9 @@ def cluster(
             seed=seed,
             watcher=bars,
         )
-    if result.found.silhouettes:
-        tried = ", ".join(f"{k}: {value:.3f}" for k, value in result.found.silhouettes.items())
-        say(f"Mean silhouettes: {tried}")
+    if result.found.strengths is not None:
+        why = in_words(result.found.strengths)
+        say(f"{why[0].upper()}{why[1:]}. Another number: {command('cluster', index, '--groups', 'N')}")
     say(f"{len(result.found.clips):,} clips in {result.found.count} groups by {result.found.mode}")
     say(f"Open the page: {result.page.resolve().as_uri()}")
     say(f"The list: {result.table}")
@@ -202,18 +217,17 @@ def cluster(
 
 def _print(found: "Results", offset: int) -> None:
     if not found.hits:
-        say("Nothing found.")
+        say(f"Nothing found. {found.why}")
         return
     labelled = any(hit.label for hit in found.hits)
     table = Table()
-    for name in ("", "score", "from", "to", "video", *(["label"] if labelled else []), "also"):
+    for name in ("", "score", "clip", "from", "to", "video", *(["label"] if labelled else []), "also"):
         table.add_column(name, justify="left" if name in ("video", "label") else "right", overflow="fold")
     for rank, hit in enumerate(found.hits, offset + 1):
         label = [hit.label or ""] if labelled else []
         also = f"+{hit.folded}" if hit.folded else ""
-        table.add_row(
-            f"{rank}", f"{hit.score:.3f}", f"{hit.start:.2f}", f"{hit.stop:.2f}", hit.name, *label, also
-        )
+        times = f"{hit.start:.2f}", f"{hit.stop:.2f}"
+        table.add_row(f"{rank}", f"{hit.score:.3f}", f"{hit.clip}", *times, hit.name, *label, also)
     out.print(table, markup=False)
     if found.more:
         say(f"More: --offset {offset + len(found.hits)}")

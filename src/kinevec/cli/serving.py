@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from kinevec.cli import early
 from kinevec.cli.app import app, console, say
 
 
@@ -35,6 +36,9 @@ def serve(
     video that is looked at for the first time, more for large ones; a worker process holds 80 MB, the one with the
     encoder 350 MB and more.
     """
+    early.index(index)
+    if labels is not None:
+        early.into_file(labels)
     from kinevec import tasks
 
     def ready(address: str) -> None:

@@ -13,7 +13,12 @@ def show(
     encoder: Annotated[str, typer.Argument(help="Run's folder, exported model, or untrained:NAME.")],
     video: Annotated[Path, typer.Argument(help="A video file.")],
     folder: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder to write to; default: look-VIDEO beside you.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder to write to, new or of an earlier look; default: look-VIDEO beside you.",
+        ),
     ] = None,
     beside: Annotated[
         list[str], typer.Option("--beside", help="A further encoder to show beside it. Repeatable.")
@@ -30,10 +35,13 @@ def show(
     page that shows them together. Cost: seconds with the tiny encoder.
     """
     from kinevec import tasks
+    from kinevec.show.look_page import differing_clips
 
     page, found = tasks.show(
         [encoder, *beside], video, folder or Path(f"look-{video.stem}"), start=start, end=end, device=device
     )
     for name, seen in found.seen.items():
         say(f"{name}: activation follows speed {seen.on_motion:+.2f}")
+    if mind := differing_clips(found):
+        say(mind)
     say(f"Open the page: {page.resolve().as_uri()}")

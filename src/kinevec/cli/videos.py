@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kinevec.cli import early
 from kinevec.cli.app import app, command, progress_bars, say
 from kinevec.cli.on_ray import AddressOption, RayOption, chosen_cluster
 
@@ -47,6 +48,8 @@ def prepare(
     stopped and run again: finished files are kept. Cost: about 300 frames a second on a core, 1000 with
     --motion none.
     """
+    early.videos(videos)
+    early.into_folder(folder)
     from kinevec import config, tasks
     from kinevec.data.prepare import PrepareConfig
 
@@ -87,10 +90,13 @@ def flow(
     Writes DATA/flow. Can be stopped and run again: finished videos are kept. Cost: some 500 pairs of frames a
     second on a core and 5 GB per hour of video at a short side of 128 pixels; 2500 and 1 GB at 64.
     """
-    from kinevec import config, tasks
+    from kinevec import config
 
     values = {"method": method, "weights": weights, "gap": gap, "short_side": short_side}
     wanted = config.from_dict(config.Flow, values)
+    early.prepared(data)
+    from kinevec import tasks
+
     with progress_bars() as bars:
         summary = tasks.flow(data, wanted, workers=workers, watcher=bars)
     for line in summary.lines():
@@ -113,7 +119,7 @@ def synth(
 
     Writes H.264 files and labels.csv with a train and a test split. Cost: seconds.
     """
-    from kinevec import config, tasks
+    from kinevec import config
     from kinevec.data import SynthConfig
 
     values = {
@@ -125,6 +131,9 @@ def synth(
         "seed": seed,
     }
     wanted = config.from_dict(SynthConfig, values)
+    early.into_folder(folder)
+    from kinevec import tasks
+
     with progress_bars() as bars:
         listed = tasks.synth(folder, wanted, watcher=bars)
     say(

@@ -44,6 +44,10 @@ VIDEO_SUFFIXES = frozenset(
         ".gif",
     ]
 )
+LOOK, FILM = (
+    "look.json",
+    "activation.mp4",
+)  # of `kinevec show`; the film shows a video, and is none to learn from
 SPLITS = {
     "train": "train",
     "training": "train",
@@ -169,7 +173,7 @@ def _read_tree(root: Path) -> tuple[Record, ...]:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Names of all video files below a folder; follows links, but enters every real folder once."""
+    """Names of all video files below a folder, but for our own films; follows links, enters every real folder once."""
     entered: set[str] = set()
 
     def unreadable(error: OSError) -> None:
@@ -183,6 +187,8 @@ def _walk(root: Path) -> Iterator[str]:
         entered.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in files:
+            if name == FILM and LOOK in files:
+                continue
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
                 yield os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from kinevec.config import Config
 from kinevec.data.batch import Cut, Sample, collate
 from kinevec.data.sampling import clip_numbers, draw_starts, local_numbers, moving_starts
+from kinevec.data.script import check_script
 from kinevec.data.source import Source
 from kinevec.errors import DataError, VideoError
 from kinevec.motion.frames import Flows
@@ -156,7 +157,13 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
 
 
 def make_loader(samples: Samples, sampler: EpochSampler, *, workers: int, pin: bool) -> DataLoader[Any]:
-    """The loader of pretraining; set the epoch on its sampler."""
+    """The loader of pretraining; set the epoch on its sampler.
+
+    Raises:
+        UsageError: the workers would carry out the running script anew.
+    """
+    if workers:
+        check_script("data.workers=0")
     return DataLoader(
         samples,
         batch_sampler=sampler,

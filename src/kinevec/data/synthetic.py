@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinevec.data import textures
+from kinevec.data.script import check_script
 from kinevec.data.trajectories import CLASSES, Trajectory, draw_trajectory
 from kinevec.data.whole import write_text, write_whole, writing
 from kinevec.errors import ConfigError, OutputError
@@ -215,10 +216,13 @@ def write_synthetic_videos(
 
     Raises:
         OutputError: `root` holds something else, or cannot be written.
+        UsageError: the workers would carry out the running script anew.
         ValueError: fewer than one worker.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; it must be at least 1")
+    if workers > 1:
+        check_script()
     jobs = [(label, index) for label in CLASSES for index in range(config.videos_per_class)]
     _claim(root, config)
     missing = [job for job in jobs if not (root / _relative_path(*job)).is_file()]

@@ -4,7 +4,21 @@ A place is a run's folder, a folder that `kinevec export` or `convert` made, one
 the papers'), `untrained:NAME`, or a model `org/name` of the Hugging Face hub.
 """
 
-from kinevec.encoders.loaded import Loaded
-from kinevec.encoders.place import HUB, UNTRAINED, load
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["HUB", "UNTRAINED", "Loaded", "load"]
+from kinevec.encoders.layout import HUB, UNTRAINED, check_place
+
+if TYPE_CHECKING:
+    from kinevec.encoders.loaded import Loaded
+    from kinevec.encoders.place import load
+
+__all__ = ["HUB", "UNTRAINED", "Loaded", "check_place", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs PyTorch is imported when it is asked for, so that a place can be checked before."""
+    if name not in __all__:
+        raise AttributeError(f"module 'kinevec.encoders' has no attribute '{name}'")
+    from kinevec.encoders import loaded, place
+
+    return place.load if name == "load" else loaded.Loaded

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from kinevec.config import Config, from_dict, to_dict
+from kinevec.encoders.layout import CONFIG, FORMAT, WEIGHTS
 from kinevec.encoders.loaded import Loaded
 from kinevec.encoders.weights import fitted, read_safetensors
 from kinevec.errors import CheckpointError, ConfigError, InputError
 
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-FORMAT = "kinevec-encoder"
 VERSION = 1
 
 
@@ -70,15 +68,6 @@ def read(folder: Path, source: str) -> Loaded:
         )
     config, step, facts = _parsed(folder / CONFIG, content)
     return Loaded(fitted(config.model.name, read_safetensors(path)[0], path), config, source, step, facts)
-
-
-def is_exported(folder: Path) -> bool:
-    """Whether a folder holds an exported model, of whatever version."""
-    try:
-        content = json.loads((folder / CONFIG).read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("format") == FORMAT
 
 
 def digest(path: Path) -> str:

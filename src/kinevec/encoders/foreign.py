@@ -14,8 +14,9 @@ from torch import Tensor
 
 from kinevec import config as configuration
 from kinevec.config import Clip, Config, Model, Views
+from kinevec.encoders.layout import is_exported
 from kinevec.encoders.loaded import Loaded
-from kinevec.encoders.weights import filled, read_weights, shape_only
+from kinevec.encoders.weights import SAFE, filled, read_safetensors, read_weights, shape_only
 from kinevec.errors import CheckpointError, ConfigError
 from kinevec.models import build_encoder
 from kinevec.models.convert import (
@@ -199,7 +200,15 @@ def bring(
     """
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"unknown kind '{kind}'; known: {', '.join(KINDS)}")
-    weights = read_weights(path)
+    if path.suffix == SAFE:
+        weights, header = read_safetensors(path)
+        if "config" in header or is_exported(path.parent):
+            raise CheckpointError(
+                f"{path}: is an encoder of kinevec, with nothing to convert: use it as it is, as in `kinevec eval`, or "
+                "`kinevec export` it"
+            )
+    else:
+        weights = read_weights(path)
     kind, layout = _find(path, weights, kind)
     encoder = shape_only(layout.encoder)
     found = convert(weights, below(layout.prefix, layout.names), encoder)

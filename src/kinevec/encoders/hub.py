@@ -1,21 +1,9 @@
 """Models of the Hugging Face hub, through huggingface_hub, which is optional."""
 
-import re
 from pathlib import Path
 
-from kinevec.encoders.folder import CONFIG, WEIGHTS
+from kinevec.encoders.layout import CONFIG, ID, WEIGHTS
 from kinevec.errors import InputError
-
-_PART = r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?"
-_ID = re.compile(rf"({_PART}/{_PART})(?:@([\w./-]+))?")
-
-
-def is_id(name: str) -> bool:
-    """Whether a name can be a model of the hub: `org/name` or `org/name@revision`.
-
-    Not where a folder `org` is here: then it is a path with a typing error, which nobody else needs to know.
-    """
-    return _ID.fullmatch(name) is not None and not Path(name.partition("/")[0]).is_dir()
 
 
 def download(name: str) -> Path:
@@ -24,7 +12,7 @@ def download(name: str) -> Path:
     Raises:
         InputError: it is not there, the hub cannot be reached, or huggingface_hub is not installed.
     """
-    found = _ID.fullmatch(name)
+    found = ID.fullmatch(name)
     if found is None:
         raise InputError(f"{name}: no name of the hub; write org/name or org/name@revision")
     try:

@@ -1,6 +1,7 @@
 """From the name of a place to the encoder that lies there."""
 
 import json
+import logging
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from kinevec.config import Config, Model, from_dict
 from kinevec.encoders import folder, foreign, hub
+from kinevec.encoders.layout import CONFIG, HUB, UNTRAINED, WEIGHTS, check_place, kept_aside
 from kinevec.encoders.loaded import Loaded
 from kinevec.encoders.weights import SAFE, fitted, read_safetensors
 from kinevec.errors import CheckpointError, InputError
@@ -16,8 +18,8 @@ from kinevec.models import build_encoder
 from kinevec.runtime import seeded
 from kinevec.train.checkpoint import ENCODER
 
-UNTRAINED = "untrained:"
-HUB = "hub:"
+log = logging.getLogger(__name__)
+
 RUN = "run.json"
 COUNTS = ("videos", "looped", "rejected")  # of RUN, what may be told to others
 
@@ -41,14 +43,16 @@ def load(place: str | Path) -> Loaded:
         return _untrained(name)
     if name.startswith(HUB):
         return folder.read(hub.download(name.removeprefix(HUB)), name)
+    check_place(place)
     path = Path(place)
+    if kept := kept_aside(path):
+        log.warning("%s: an export into it was killed; read as it was before, from %s", path, kept.name)
+        path = kept
     if path.is_dir():
         return _from_folder(path)
     if path.is_file():
         return _from_file(path)
-    if hub.is_id(name):
-        return folder.read(hub.download(name), name)
-    raise InputError(f"{place}: no such run, folder or file")
+    return folder.read(hub.download(name), name)
 
 
 def _untrained(name: str) -> Loaded:
@@ -58,19 +62,19 @@ def _untrained(name: str) -> Loaded:
 
 
 def _from_folder(path: Path) -> Loaded:
-    if (path / folder.CONFIG).is_file():
+    if (path / CONFIG).is_file():
         return folder.read(path, str(path))
     if (path / ENCODER).is_file():
         return _from_run(path / ENCODER, str(path), *read_safetensors(path / ENCODER))
     raise InputError(
-        f"{path}: no {ENCODER} in it; is it the folder of a run? (That of an exported model has {folder.CONFIG}.)"
+        f"{path}: no {ENCODER} in it; is it the folder of a run? (That of an exported model has {CONFIG}.)"
     )
 
 
 def _from_file(path: Path) -> Loaded:
     if path.suffix != SAFE:
         return foreign.bring(path).loaded
-    if path.name == folder.WEIGHTS and (path.parent / folder.CONFIG).is_file():
+    if path.name == WEIGHTS and (path.parent / CONFIG).is_file():
         return folder.read(path.parent, str(path))
     weights, header = read_safetensors(path)
     if "config" in header:

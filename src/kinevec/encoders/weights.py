@@ -11,7 +11,8 @@ import safetensors
 import torch
 from torch import Tensor
 
-from kinevec.errors import CheckpointError, ConfigError, InputError
+from kinevec.encoders.recognise import check_weights
+from kinevec.errors import CheckpointError, ConfigError
 from kinevec.models import build_encoder
 from kinevec.models.convert import convert
 from kinevec.models.encoder import Encoder
@@ -24,7 +25,7 @@ NESTED = (
     "model",
     "net",
 )  # where checkpoints keep their weights
-POINTER = b"version https://git-lfs"
+CHECKPOINT = {"config", "model", "optimizer", "step", "supply"}  # entries of our own
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -34,17 +35,12 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         InputError: it cannot be read.
         CheckpointError: it is damaged, or cut off.
     """
-    _check_readable(path)
+    check_weights(path)
     try:
         with safetensors.safe_open(path, "pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             return weights, file.metadata() or {}
     except safetensors.SafetensorError as error:
-        with path.open("rb") as start:
-            if start.read(len(POINTER)) == POINTER:
-                raise CheckpointError(
-                    f"{path}: only a pointer of git-lfs, not the weights; fetch them with `git lfs pull`"
-                ) from error
         raise CheckpointError(
             f"{path}: damaged or cut off, {path.stat().st_size:,} bytes ({error})"
         ) from error
@@ -61,7 +57,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if path.suffix == SAFE:
         return read_safetensors(path)[0]
-    _check_readable(path)
+    check_weights(path)
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -70,6 +66,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch.load raises many kinds on a damaged file
         first = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path}: damaged, or no file of weights ({first})") from error
+    if isinstance(content, Mapping) and content.keys() >= CHECKPOINT:
+        raise CheckpointError(
+            f"{path}: is a checkpoint of kinevec at step {content['step']}, from which a run goes on; its encoder is "
+            f"encoder.safetensors beside it, which needs no conversion"
+        )
     weights = _tensors(content)
     if not weights:
         raise CheckpointError(f"{path}: holds no weights (looked at its top and under {', '.join(NESTED)})")
@@ -113,14 +114,6 @@ def filled(bare: Encoder, weights: Mapping[str, Tensor]) -> Encoder:
     }
     bare.load_state_dict(state, assign=True)
     return bare
-
-
-def _check_readable(path: Path) -> None:
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:

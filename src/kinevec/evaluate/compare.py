@@ -59,9 +59,7 @@ def compare(first: Content, second: Content) -> Comparison:
         InputError: the test videos or their labels differ, or there is no common score.
     """
     a, b = first["outcomes"], second["outcomes"]
-    _check_videos(
-        dict(zip(a["videos"], a["labels"], strict=True)), dict(zip(b["videos"], b["labels"], strict=True))
-    )
+    check_videos(dict(zip(a["videos"], a["labels"], strict=True)), second)
     place = {video: i for i, video in enumerate(b["videos"])}
     order = [place[video] for video in a["videos"]]
     mine, theirs = a["hits"][first["judged"]], b["hits"][second["judged"]]
@@ -92,7 +90,16 @@ def _scores_of(hits: str) -> list[str]:
     return [hits, f"{hits.removesuffix(TOP5)}{PER_CLASS}"] if hits.endswith(TOP5) else [hits]
 
 
-def _check_videos(mine: Mapping[str, str], theirs: Mapping[str, str]) -> None:
+def check_videos(mine: Mapping[str, str], other: Content) -> None:
+    """Refuses an evaluation of other test videos.
+
+    Args:
+        mine: name → label of the test videos.
+
+    Raises:
+        InputError: names some that differ.
+    """
+    theirs = dict(zip(other["outcomes"]["videos"], other["outcomes"]["labels"], strict=True))
     for these, those, which in ((mine, theirs, "the first"), (theirs, mine, "the second")):
         alone = [video for video in these if video not in those]
         if alone:
@@ -100,10 +107,10 @@ def _check_videos(mine: Mapping[str, str], theirs: Mapping[str, str]) -> None:
                 f"the test videos differ ({len(mine)} and {len(theirs)}): {len(alone)} only in {which}: "
                 f"{some(alone)}. Judge both encoders on the same data"
             )
-    other = [video for video in mine if mine[video] != theirs[video]]
-    if other:
+    renamed = [video for video in mine if mine[video] != theirs[video]]
+    if renamed:
         raise InputError(
-            f"{len(other)} of {len(mine)} test videos have another label: {some(other)}. Judge both encoders "
+            f"{len(renamed)} of {len(mine)} test videos have another label: {some(renamed)}. Judge both encoders "
             "on the same data"
         )
 
@@ -114,7 +121,7 @@ def _notes(first: Content, second: Content) -> list[str]:
     one, two = first["protocol"], second["protocol"]
     if one.get("train_videos") != two.get("train_videos"):
         notes.append("the training videos, or their labels, differ")
-    mine, theirs = _flat(one["settings"]), _flat(two["settings"])
+    mine, theirs = flat(one["settings"]), flat(two["settings"])
     common = set(mine["protocols"]) & set(theirs["protocols"])
     for key in dict.fromkeys([*mine, *theirs]):
         about = ABOUT.get(key.partition(".")[0], common)
@@ -123,14 +130,14 @@ def _notes(first: Content, second: Content) -> list[str]:
     return notes
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings as key → value; lists and tuples are the same."""
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = (
+            found[f"{prefix}{key}"] = (
                 list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
             )
-    return flat
+    return found

@@ -1,6 +1,5 @@
 """Judge an encoder on labelled videos by several protocols, beside the untrained encoder and chance."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,10 +8,13 @@ from typing import Any
 from kinevec import encoders
 from kinevec.data.source import Collection, Progress
 from kinevec.encoders import UNTRAINED, Loaded
-from kinevec.errors import DataError
 from kinevec.evaluate.cache import FeatureCache, cached_features
+from kinevec.evaluate.checks import check as check
+from kinevec.evaluate.checks import check_shots, trained_on, warn_looped
+from kinevec.evaluate.copies import count_copies
 from kinevec.evaluate.facts import facts_of
 from kinevec.evaluate.features import Extractor, Features
+from kinevec.evaluate.filed import Filed
 from kinevec.evaluate.finetune import finetune
 from kinevec.evaluate.outcomes import PER_CLASS, Outcomes, joined, repeated
 from kinevec.evaluate.protocols import BASIC, BASIC_SCORES, FINETUNE, Settings, chance_of, judge
@@ -21,9 +23,6 @@ from kinevec.evaluate.result import outcomes_content, per_class, write_result
 from kinevec.evaluate.significance import LEVEL, interval
 from kinevec.runtime import provenance
 from kinevec.train.checkpoint import untrained_encoder
-from kinevec.train.seen import count_seen
-
-log = logging.getLogger(__name__)
 
 SURE = 99.95  # percent
 
@@ -38,6 +37,7 @@ class Evaluation:
         features: encoder → features of all videos.
         facts: how it was found: data, protocol, provenance.
         outcomes: encoder → what was found of every test video.
+        filed: where it was written; None as long as it was not.
     """
 
     scores: dict[str, dict[str, float]]
@@ -45,6 +45,7 @@ class Evaluation:
     features: dict[str, Features]
     facts: dict[str, Any]
     outcomes: dict[str, Outcomes] = field(default_factory=dict)
+    filed: Filed | None = None
 
     @property
     def telling(self) -> list[str]:
@@ -58,7 +59,7 @@ class Evaluation:
 
     @property
     def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
-        """Encoder → score → ends of its bootstrap interval over test videos, in percent."""
+        """Encoder → score → ends of its interval over test videos, in percent."""
         return {
             encoder: {name: _interval(found, name) for name in found.names}
             for encoder, found in self.outcomes.items()
@@ -82,26 +83,6 @@ class Evaluation:
     def write(self, path: Path) -> None:
         """Writes `content` as JSON, atomically."""
         write_result(path, self.content)
-
-
-def check(collection: Collection) -> None:
-    """Refuses a collection that cannot be scored, before anything is decoded.
-
-    Raises:
-        DataError: the train or the test split is empty, or has no labels where the other has.
-    """
-    splits = {name: [r for r in collection.records if r.split == name] for name in ("train", "test")}
-    for name, records in splits.items():
-        if not records:
-            raise DataError(
-                f"no video belongs to the {name} split; evaluation compares test with train videos"
-            )
-    labelled = {name: sum(bool(record.label) for record in records) for name, records in splits.items()}
-    if any(labelled.values()) and not all(labelled.values()):
-        raise DataError(
-            f"labelled videos: {labelled['train']} in train, {labelled['test']} in test; both splits need some "
-            "to be scored (or none at all)"
-        )
 
 
 def evaluate(
@@ -140,6 +121,7 @@ def evaluate(
 
     Raises:
         DataError: as for `check`.
+        InputError: as for `check_shots`.
         InputError, CheckpointError, ConfigError: as for `kinevec.encoders.load`.
     """
     check(collection)
@@ -147,8 +129,13 @@ def evaluate(
     settings = settings or Settings(protocols=BASIC)
     settings = settings if clips is None else replace(settings, clips=clips)
     loaded = encoder if isinstance(encoder, Loaded) else encoders.load(encoder)
+    check_shots(collection, settings)
     chosen = _chosen(loaded, name, beside or {}, untrained)
-    seen = trained_on(Path(loaded.source), collection)
+    seen = {
+        "test_seen_in_training": trained_on(Path(loaded.source), collection),
+        "test_copies_of_training": count_copies(collection, Path(loaded.source)),
+        "looped": warn_looped(collection, loaded.config.clip),
+    }
     features = cached_features(
         chosen,
         collection,
@@ -175,19 +162,6 @@ def evaluate(
         facts,
         outcomes,
     )
-
-
-def trained_on(run: Path, collection: Collection) -> int | None:
-    """How many test videos the run was pretrained on; warns of any. None where the run does not say."""
-    test = [record for record in collection.records if record.split == "test"]
-    count = count_seen(run, test)
-    if count:
-        log.warning(
-            "%d of %d test videos were trained on (without labels); give pretraining and evaluation the same list, "
-            "or name the splits in it",
-            *(count, len(test)),
-        )
-    return count
 
 
 def score(features: Features, settings: Settings | None = None) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """How an evaluation was made: what stands in its JSON beside the numbers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kinevec.config import to_dict
@@ -11,7 +12,11 @@ from kinevec.evaluate.result import train_fingerprint
 
 
 def facts_of(
-    loaded: Loaded, features: Features, settings: Settings, outcomes: dict[str, Outcomes], seen: int | None
+    loaded: Loaded,
+    features: Features,
+    settings: Settings,
+    outcomes: dict[str, Outcomes],
+    counted: Mapping[str, int | None],
 ) -> dict[str, Any]:
     """Data, protocol and encoder of an evaluation, as JSON knows them.
 
@@ -19,7 +24,7 @@ def facts_of(
         loaded: the encoder that was asked for.
         features: of all its videos.
         outcomes: encoder → what was found.
-        seen: test videos that it was pretrained on; None where that is not known.
+        counted: further counts of videos by name, of doubtful ones; None where that is not known.
     """
     config = loaded.config
     train = features.split("train").collection
@@ -30,7 +35,7 @@ def facts_of(
             "test": len(features.split("test").collection),
             "classes": len(set(features.labels) - {""}),
             "rejected": {item.name: item.reason for item in features.collection.rejected},
-            "test_seen_in_training": seen,
+            **counted,
         },
         "protocol": {
             "clips": settings.clips,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kinevec.evaluate import score_interval
 from kinevec.evaluate.outcomes import Floats, weights
 
 LEVEL = 0.95
@@ -24,7 +25,7 @@ class Difference:
 
     Attributes:
         first, second: the scores of A and of B, in percent.
-        low, high: bootstrap interval of their difference, in percentage points.
+        low, high: interval of their difference, in percentage points.
         p: two-sided, of the hypothesis that A and B are exchangeable on every video.
     """
 
@@ -49,14 +50,15 @@ def interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean over videos (Efron and Tibshirani 1993, chapter 13).
+    """Interval of a share of videos: percentile bootstrap (Efron and Tibshirani 1993, chapter 13), or Wilson's.
 
-    Videos are drawn anew with replacement, as many as there are. In a mean over classes they keep their weights, so
+    Wilson's score interval, where there are fewer than 30 videos, or fewer than 5 hits or misses: resampling four
+    hits would find 100 % with certainty. See `kinevec.evaluate.score_interval`. Else videos are drawn anew with replacement, as many as there are. In a mean over classes they keep their weights, so
     that with classes of equal size the interval is that of the mean over videos. (Drawing within each class
     instead gives intervals that are too narrow where classes have few test videos.)
 
     Args:
-        hits: (V,).
+        hits: (V,) in [0, 1].
         labels: (V,).
         per_class: the mean over classes of the classes' means.
         level: share of the resampled means inside.
@@ -64,10 +66,10 @@ def interval(
     Returns:
         Its ends, in the unit of `hits`.
     """
-    weight = weights(labels, per_class=per_class)
-    means = _resampled(np.asarray(hits, np.float64), weight, resamples, np.random.default_rng(seed))
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    weight, values = weights(labels, per_class=per_class), np.asarray(hits, np.float64)
+    if score_interval.too_few(values, weight):
+        return score_interval.wilson_of(values, weight, level)
+    return _bootstrap(values, weight, level, resamples, seed)
 
 
 def paired(
@@ -75,15 +77,22 @@ def paired(
 ) -> Difference:
     """Compares two scores over the same videos: interval by resampling videos, p-value by flipping signs.
 
+    Where either score, or the share of the videos that differ, rests on too few for that (see `interval`), the
+    interval is Newcombe's for paired shares.
+
     Args:
         first, second: (V,) hits of A and B on the same videos in the same order.
         labels: (V,).
     """
     if not len(first) == len(second) == len(labels):
         raise ValueError(f"{len(first)} and {len(second)} hits of {len(labels)} videos")
-    difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    one, other = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    difference = one - other
     weight = weights(labels, per_class=per_class)
-    low, high = interval(difference, labels, per_class=per_class, seed=seed)
+    if any(score_interval.too_few(part, weight) for part in (one, other, np.abs(difference))):
+        low, high = score_interval.difference(one, other, weight, LEVEL)
+    else:
+        low, high = _bootstrap(difference, weight, LEVEL, RESAMPLES, seed)
     p = sign_flip(difference * weight, np.random.default_rng(seed))
     return Difference(100 * float(weight @ first), 100 * float(weight @ second), 100 * low, 100 * high, p)
 
@@ -109,6 +118,14 @@ def sign_flip(contributions: Floats, rng: np.random.Generator, flips: int = FLIP
         signs = 1 - 2 * rng.integers(0, 2, (count, len(terms)), dtype=np.int8)
         as_far += int((np.abs(signs @ terms) >= least).sum())
     return (as_far + 1) / (flips + 1)
+
+
+def _bootstrap(
+    values: Floats, weight: Floats, level: float, resamples: int, seed: int
+) -> tuple[float, float]:
+    means = _resampled(values, weight, resamples, np.random.default_rng(seed))
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def _resampled(values: Floats, weight: Floats, resamples: int, rng: np.random.Generator) -> Floats:

@@ -13,17 +13,13 @@ import safetensors.torch
 
 from kinevec.data.whole import write_text, writing
 from kinevec.encoders import Loaded
-from kinevec.encoders.folder import CONFIG, WEIGHTS, describe, digest, is_exported
-from kinevec.errors import OutputError
+from kinevec.encoders.folder import describe, digest
+from kinevec.encoders.layout import CONFIG, OLD, PART, WEIGHTS, aside, left_aside
 from kinevec.exchange.card import card
+from kinevec.exchange.target import CARD, EVALUATION, ONNX, PROGRAM, check_target
 
 log = logging.getLogger(__name__)
 
-CARD = "README.md"
-EVALUATION = "eval.json"
-ONNX = "model.onnx"
-PROGRAM = "model.pt2"
-OURS = frozenset({CONFIG, WEIGHTS, CARD, EVALUATION, ONNX, PROGRAM})
 PRIVATE = frozenset({"command", "folder", "file", "outcomes"})  # entries of eval.json that stay at home
 
 
@@ -54,39 +50,14 @@ def export(
     """
     out = check_target(out)
     told = publishable(evaluation) if evaluation else None
-    with _whole_folder(out) as aside:
+    with _whole_folder(out) as new:
         weights = {name: value.cpu().contiguous() for name, value in loaded.encoder.state_dict().items()}
-        (aside / WEIGHTS).write_bytes(safetensors.torch.save(weights, {"format": "pt"}))
-        programs = _write_programs(loaded, aside, onnx=onnx, torch_export=torch_export)
-        _write_json(aside / CONFIG, describe(loaded, digest(aside / WEIGHTS)))
-        write_text(aside / CARD, card(loaded, out.name, programs, told))
+        (new / WEIGHTS).write_bytes(safetensors.torch.save(weights, {"format": "pt"}))
+        programs = _write_programs(loaded, new, onnx=onnx, torch_export=torch_export)
+        _write_json(new / CONFIG, describe(loaded, digest(new / WEIGHTS)))
+        write_text(new / CARD, card(loaded, out.name, programs, told))
         if told:
-            _write_json(aside / EVALUATION, told)
-    return out
-
-
-def check_target(out: Path) -> Path:
-    """Refuses to overwrite what is not an exported model.
-
-    Returns:
-        The folder, links resolved.
-
-    Raises:
-        OutputError: says what is there.
-    """
-    out = Path(os.path.realpath(out))
-    if not out.exists():
-        return out
-    if not out.is_dir():
-        raise OutputError(f"{out}: is a file; choose another folder")
-    names = {path.name for path in out.iterdir()}
-    if names and not is_exported(out):
-        raise OutputError(f"{out}: exists and is not an exported model; choose another folder")
-    if names - OURS:
-        others = ", ".join(sorted(names - OURS)[:5])
-        raise OutputError(
-            f"{out}: an exported model to which files were added ({others}); choose another folder"
-        )
+            _write_json(new / EVALUATION, told)
     return out
 
 
@@ -130,24 +101,52 @@ def _write_json(path: Path, content: Any) -> None:
 
 @contextlib.contextmanager
 def _whole_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to write to, which takes its place at the end, or leaves nothing."""
-    aside, old = (out.with_name(f".{out.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+    """A folder beside `out` to write to, which takes its place at the end, or leaves nothing.
+
+    Killed at any moment, it leaves a whole model under the name, or the one before aside, where `encoders.load` finds
+    it and the next export puts it back.
+    """
+    new, old = (aside(out, os.getpid(), end) for end in (PART, OLD))
     try:
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
-            aside.mkdir()
-            yield aside
-            for path in aside.iterdir():
+            _tidy(out)
+            new.mkdir()
+            yield new
+            for path in new.iterdir():
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
             if out.exists():
                 out.rename(old)
             try:
-                aside.rename(out)
+                new.rename(out)
             except OSError:
                 if old.exists():
                     old.rename(out)
                 raise
             shutil.rmtree(old, ignore_errors=True)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _tidy(out: Path) -> None:
+    """Puts the model back that an export had moved aside when it was killed, and removes what else such left."""
+    for path, (process, end) in left_aside(out).items():
+        if process != os.getpid() and _lives(process):
+            continue
+        if end == OLD and not out.exists():
+            path.rename(out)
+            log.warning("%s: an export into it was killed; the model before it is back", out)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    """Whether a process of this number runs here."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True

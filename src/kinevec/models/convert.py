@@ -117,20 +117,6 @@ class Conversion:
         parts = [".".join(name.split(".")[:2]) for name in self.dropped]
         return f"{len(parts)} ({_first(dict.fromkeys(parts), 6)})"
 
-    def require_complete(self, source: str) -> None:
-        """Refuses a conversion that is not `complete`.
-
-        Args:
-            source: what was converted, for the message.
-
-        Raises:
-            CheckpointError: something did not fit.
-        """
-        if not self.complete:
-            raise CheckpointError(
-                f"{source}: {self.report()}. Were the weights made for this model, and is it the right name map?"
-            )
-
 
 def below(prefix: str, names: NameMap) -> NameMap:
     """The map for entries that stand below a prefix; all that stand elsewhere are dropped on purpose.

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from kinevec import config
+from kinevec.data.script import check_script
 from kinevec.data.source import Progress, Rejected, Source
 from kinevec.errors import DataError, OutputError, VideoError, WorkError
 from kinevec.motion.block import Block, Shape, block_bytes, write_block
@@ -179,6 +180,8 @@ class _Videos(Dataset[tuple[bytes, Shape] | str]):
 def _computed(videos: _Videos, workers: int) -> Generator[tuple[bytes, Shape] | str, None, None]:
     """The results in order."""
     many = workers > 1
+    if many:
+        check_script("data.workers=0")
     loader: DataLoader[Any] = DataLoader(
         videos,
         batch_size=None,

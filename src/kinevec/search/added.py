@@ -14,6 +14,7 @@ class Added:
 
     embedded: int = 0
     clips: int = 0  # of these
+    looped: int = 0  # of these, shorter than a clip
     unchanged: int = 0
     moved: int = 0  # known content at another path; nothing was embedded
     copies: int = 0  # files with the content of another one that is there too
@@ -24,6 +25,10 @@ class Added:
     def lines(self) -> list[str]:
         """The same in words."""
         lines = [f"{self.embedded:,} videos embedded ({self.clips:,} clips), {self.unchanged:,} unchanged"]
+        if self.looped:
+            lines.append(
+                f"{self.looped:,} of them are shorter than a clip and are looped; --length makes clips shorter"
+            )
         if self.moved:
             lines.append(f"{self.moved:,} videos moved or renamed; their vectors were kept")
         if self.copies:

@@ -21,6 +21,8 @@ from kinevec.search.writer import Known, Writer
 
 log = logging.getLogger(__name__)
 
+TINY = 1e-6  # relative: what rounding does to seconds
+
 
 def add(
     index: Index,
@@ -145,9 +147,15 @@ class _Look:
         id = self.writer.put(job.record, self._root(job.record), job.stamp, job.hash, result)
         self.added.embedded += 1
         self.added.clips += len(result)
+        self.added.looped += self._looped(result)
         for record, stamp in waiting:
             self.writer.copy(id, record, self._root(record), stamp)
             self.added.copies += 1
+
+    def _looped(self, result: VideoVectors) -> bool:
+        """Whether a video is shorter than a clip; a single frame has no length that could be."""
+        length = self.index.settings.length or (self.index.clip.window / result.fps if result.fps else 0.0)
+        return length > result.seconds * (1 + TINY)
 
     def _new(self, record: Record, stamp: Stamp, known: Known | None) -> None:
         digest = content_hash(record.path)

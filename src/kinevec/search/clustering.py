@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 from kinevec.data.source import Progress
 from kinevec.errors import ConfigError, DataError
 from kinevec.search.index import Index
+from kinevec.search.number import choose, strengths
 from kinevec.search.score import BLOCK, RESIDUAL, Mode, Scorer
 from kinevec.search.state import FULL, STATIC
 
 PART: dict[Mode, str] = {"both": FULL, "appearance": STATIC, "motion": RESIDUAL}
 PlaneName = Literal["pca", "umap", "none"]
 FEW = 20_000  # clips; of more, k-means looks at small batches
-SAMPLE = 2_000  # clips that silhouettes are measured on
-KS = (2, 3, 4, 6, 8, 11, 16, 23, 32)  # numbers of groups that are tried
 STARTS = 4  # of k-means; the best is kept
 
 Matrix = NDArray[np.float32]
@@ -31,7 +30,8 @@ class Clustering:
         clips: (N,) numbers of the clips.
         groups: (N,) the group of each.
         nearness: (N,) cosine between each and the centre of its group.
-        silhouettes: number of groups → mean silhouette, of those that were tried; empty where it was given.
+        strengths: number of groups → prediction strength, of those that were tried (`kinevec.search.number`); None
+            where the number was given.
         examples: for each group some clips nearest to its centre, each of another video where there are enough.
         plane: (N, 2) x and y in -1 to 1; None: no map was asked for.
     """
@@ -40,7 +40,7 @@ class Clustering:
     clips: NDArray[np.int64]
     groups: NDArray[np.int64]
     nearness: Matrix
-    silhouettes: dict[int, float]
+    strengths: dict[int, float] | None
     examples: tuple[tuple[int, ...], ...]
     plane: Matrix | None
 
@@ -65,7 +65,7 @@ def cluster(
     Args:
         mode: motion, appearance or both; None: motion where the index holds what it needs. Motion is here what motion
             adds to the vector alone (`residual`), without a penalty for looking alike.
-        count: number of groups; None: the one of `KS` with the highest mean silhouette on a sample.
+        count: number of groups; None: the largest tried that `kinevec.search.number` finds again in other videos.
         plane: how to lay the map out.
         examples: clips to show of each group.
 
@@ -80,9 +80,8 @@ def cluster(
     if len(state) < max(3, count or 0):
         raise DataError(f"{index.folder}: {len(state)} clips cannot make {count or 'several'} groups")
     vectors = unit_vectors(scorer, mode)
-    rng = np.random.default_rng(seed)
-    silhouettes = {} if count else _silhouettes(vectors, rng, seed, progress)
-    wanted = count or max(silhouettes, key=lambda k: silhouettes[k])
+    tried = None if count else strengths(vectors, state.videos, np.random.default_rng(seed), progress)
+    wanted = count or choose(tried or {})
     groups = _by_size(_k_means(vectors, wanted, seed))
     centres = np.stack([vectors[groups == k].mean(0) for k in range(groups.max() + 1)])
     centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
@@ -96,7 +95,7 @@ def cluster(
         state.clips,
         groups,
         nearness,
-        silhouettes,
+        tried,
         tuple(tuple(clips.tolist()) for clips in chosen),
         None if plane == "none" else lay_out(vectors, plane, seed),
     )
@@ -150,24 +149,6 @@ def _k_means(vectors: Matrix, count: int, seed: int) -> NDArray[np.int64]:
 
     kind = KMeans if len(vectors) <= FEW else MiniBatchKMeans
     return np.asarray(kind(count, n_init=STARTS, random_state=seed).fit_predict(vectors), np.int64)
-
-
-def _silhouettes(
-    vectors: Matrix, rng: np.random.Generator, seed: int, progress: Progress | None
-) -> dict[int, float]:
-    """Mean silhouettes of several numbers of groups, on a sample."""
-    from sklearn.metrics import silhouette_score
-
-    sample = vectors[np.sort(rng.permutation(len(vectors))[:SAMPLE])]
-    found = {}
-    ks = [k for k in KS if k <= max(2, (len(sample) - 1) // 2)]
-    for done, k in enumerate(ks, 1):
-        groups = _k_means(sample, k, seed)
-        if 1 < len(np.unique(groups)) < len(sample):
-            found[k] = float(silhouette_score(sample, groups))
-        if progress:
-            progress(done, len(ks))
-    return found or {1: 0.0}
 
 
 def _by_size(groups: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -3,24 +3,27 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kinevec.data.whole import write_text
-from kinevec.encoders import Loaded
 from kinevec.errors import DataError, InputError
-from kinevec.runtime import provenance
 from kinevec.search.settings import Settings
+
+if TYPE_CHECKING:
+    from kinevec.encoders import Loaded
 
 FORMAT = 1
 FACTS = "index.json"
 
 
-def write_facts(folder: Path, loaded: Loaded, settings: Settings) -> None:
+def write_facts(folder: Path, loaded: "Loaded", settings: Settings) -> None:
     """Writes model, settings and provenance; with that the index is there.
 
     Raises:
         OutputError: the file cannot be written.
     """
+    from kinevec.runtime import provenance  # it imports PyTorch, which reading does not need
+
     facts = {
         "format": FORMAT,
         "model": describe(loaded),
@@ -39,7 +42,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """
     path = folder / FACTS
     if not path.is_file():
-        raise InputError(f"{folder}: no index is there; `kinevec embed` makes one")
+        what = "is a file, but an index is a folder" if folder.is_file() else "no index is there"
+        raise InputError(f"{folder}: {what}; `kinevec embed` makes one")
     try:
         facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
         known = facts["format"] == FORMAT
@@ -53,7 +57,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def describe(loaded: Loaded) -> dict[str, Any]:
+def describe(loaded: "Loaded") -> dict[str, Any]:
     """What an index records of its encoder."""
     config = loaded.config
     return {

@@ -23,6 +23,7 @@ import numpy as np
 from kinevec import encoders
 from kinevec.config import Clip
 from kinevec.data.files import VIDEO_SUFFIXES
+from kinevec.data.lock import LOCK, alone
 from kinevec.data.whole import writing
 from kinevec.encoders import Loaded
 from kinevec.errors import CheckpointError, DataError, InputError, OutputError
@@ -32,7 +33,7 @@ from kinevec.search.score import Scorer
 from kinevec.search.settings import Settings
 from kinevec.search.state import FULL, STATIC, State
 from kinevec.search.store import Store
-from kinevec.search.writer import Writer, locked
+from kinevec.search.writer import Writer
 from kinevec.train.checkpoint import ENCODER, save_encoder
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class Index:
         Raises:
             OutputError: the folder holds something else, or cannot be written.
         """
-        ours = {FACTS, ENCODER, DATABASE, f"{DATABASE}-journal", ".lock"}
+        ours = {FACTS, ENCODER, DATABASE, f"{DATABASE}-journal", LOCK}
         with writing(folder):
             if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - ours):
                 raise OutputError(f"{folder}: exists and is no index; choose a new folder")
@@ -191,7 +192,7 @@ class Index:
         Raises:
             OutputError: another process is at it.
         """
-        with locked(self.folder):
+        with alone(self.folder, "changing this index"):
             writer = Writer(
                 self.folder, self.store, self.model["channels"], appearance=self.settings.appearance
             )

@@ -81,6 +81,27 @@ def query_clip(index: Index, clip: int) -> Query:
     return Query(raw, int(state.videos[place]), float(state.starts[place]), float(state.stops[place]))
 
 
+def query_video(index: Index, name: str) -> Query:
+    """A whole video of the index: the mean of its clips, as `query_file` of its file; the file is not needed.
+
+    Args:
+        name: as for `find_clip`.
+
+    Raises:
+        InputError: there is no such video, or several.
+    """
+    video, _, _ = _find_video(index, name)
+    state = index.state()
+    places = np.flatnonzero(state.videos == video)
+    scorer = Scorer(state)
+    each = [scorer.raw(int(place)) for place in places]
+    raw: dict[str, NDArray[np.floating]] = {
+        kind: np.stack([one[kind] for one in each]).mean(0) for kind in each[0]
+    }
+    start, stop = state.starts[places].min(), state.stops[places].max()
+    return Query(raw, video, float(start), float(stop), len(places))
+
+
 def find_clip(index: Index, name: str, at: float) -> int:
     """The number of the clip of a video whose middle is nearest to a moment.
 
@@ -91,17 +112,23 @@ def find_clip(index: Index, name: str, at: float) -> int:
     Raises:
         InputError: there is no such video, or several, or the moment is not in it.
     """
-    found = index.store.query("SELECT id, name, seconds FROM videos WHERE name = ? ORDER BY id", (name,))
-    if not found:
-        found = index.store.query(
-            "SELECT id, name, seconds FROM videos WHERE substr(name, -?) = ? ORDER BY id",
-            (len(name) + 1, f"/{name}"),
-        )
-    if len(found) != 1:
-        many = f"{len(found)} videos are named so: give more of the path" if found else "has no such video"
-        raise InputError(f"{index.folder}: {name}: {many}")
-    video, full, seconds = found[0]
+    video, full, seconds = _find_video(index, name)
     if not 0 <= at <= seconds:
         raise InputError(f"{full} goes from 0 to {seconds:.2f} s; {at:g} s is outside")
     order = "SELECT id FROM clips WHERE video = ? ORDER BY abs((start + stop) / 2 - ?), start LIMIT 1"
     return int(index.store.query(order, (video, at))[0][0])
+
+
+def _find_video(index: Index, name: str) -> tuple[int, str, float]:
+    """Number, full name and seconds of the video of this name."""
+    wanted = "SELECT id, name, seconds FROM videos WHERE"
+    found = index.store.query(f"{wanted} name = ? ORDER BY id", (name,))
+    if not found:
+        found = index.store.query(f"{wanted} substr(name, -?) = ? ORDER BY id", (len(name) + 1, f"/{name}"))
+    if len(found) > 1:
+        raise InputError(f"{index.folder}: {name}: {len(found)} videos are named so: give more of the path")
+    if not found:
+        example = index.store.query("SELECT name FROM videos ORDER BY name LIMIT 1")
+        like = f" Names are like '{example[0][0]}'." if example else ""
+        raise InputError(f"{index.folder}: has no video '{name}' among {index.count('videos'):,}.{like}")
+    return int(found[0][0]), str(found[0][1]), float(found[0][2])

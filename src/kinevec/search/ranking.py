@@ -47,10 +47,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class Results:
-    """One page of hits, the best first, and whether there are more."""
+    """One page of hits, the best first, whether there are more, and why there are none where that was looked into."""
 
     hits: tuple[Hit, ...]
     more: bool
+    why: str = ""
 
 
 def search(

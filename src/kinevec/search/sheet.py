@@ -5,6 +5,7 @@ import csv
 import io
 from collections import Counter
 from html import escape
+from importlib import resources
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from kinevec.search.catalogue import Entry, entry
 from kinevec.search.clustering import Clustering
 from kinevec.search.cut import nearest
 from kinevec.search.index import Index
+from kinevec.search.number import in_words
 
 FRAMES = 6  # of a strip, even in time
 HEIGHT = 72  # pixels of a strip
@@ -26,14 +28,12 @@ QUALITY = 70  # of its JPEG
 NAMED = 4  # labels that are counted beside a group
 
 STYLE = """
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
-body { margin: 0 auto; max-width: 80rem; padding: 1rem; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-h2 small { font-weight: normal; opacity: .7; }
-.strips { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)); gap: .75rem; }
-figure { margin: 0; } figure img { width: 100%; border-radius: 4px; display: block; }
-figcaption { font-size: .8rem; opacity: .75; overflow-wrap: anywhere; }
-.missing { background: #8883; border-radius: 4px; padding: 1rem; font-size: .85rem; }
+body { max-width: 80rem; }
+section { margin-top: 40px; } h2 small { color: var(--soft); font-weight: 400; font-size: .95rem; }
+.strips { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)); gap: 18px 14px; }
+.strips img { width: 100%; border-radius: 6px; display: block; }
+figcaption { margin-top: 4px; font-size: .85rem; line-height: 1.4; color: var(--soft); overflow-wrap: anywhere; }
+.missing { background: var(--hole); border-radius: 6px; padding: 1rem; font-size: .85rem; }
 """
 
 
@@ -74,14 +74,20 @@ def write_sheet(index: Index, found: Clustering, path: Path, progress: Progress 
             f"<section><h2>Group {group} <small>{size:,} clips{_labels(index, group)}</small></h2>"
             f'<div class="strips">{"".join(figures)}</div></section>'
         )
-    how = f"{len(found.clips):,} clips of {escape(str(index.folder))} in {found.count} groups by {found.mode}"
-    if found.silhouettes:
-        tried = ", ".join(f"{k}: {value:.3f}" for k, value in found.silhouettes.items())
-        how += f"; the number of groups has the highest mean silhouette of those tried ({tried})"
+    how = f"Of {escape(str(index.folder))}, by {found.mode}"
+    if found.strengths is not None:
+        how += f"; {in_words(found.strengths)}"
+    style = resources.files("kinevec.show").joinpath("report.css").read_text("utf-8") + STYLE
     page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Groups of clips</title><style>{STYLE}</style><h1>Groups of clips</h1><p>{how}. Each strip shows "
-        f"{FRAMES} moments of one clip, of those nearest to the centre of the group.</p>{''.join(sections)}</html>\n"
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
+        'img-src data:; base-uri \'none\'; form-action \'none\'"><link rel="icon" href="data:,">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f'<title>Groups of clips</title><style>{style}</style></head><body><header><p class="brand">kinevec</p>'
+        f"<h1>Groups of clips</h1><p>{len(found.clips):,} clips in {found.count} groups</p><p>{how}. Each strip shows "
+        f"{FRAMES} moments of one clip, of those nearest to the centre of the group.</p></header>"
+        f"<main>{''.join(sections)}</main></body></html>\n"
     )
     write_text(path, page)
 
@@ -115,7 +121,7 @@ def _figure(index: Index, clip: int) -> str:
     if known is None:
         return ""
     label = f" · {escape(known.label)}" if known.label else ""
-    caption = f"{escape(known.name)} · {known.start:.2f}–{known.stop:.2f} s{label}"
+    caption = f"clip {known.clip} · {escape(known.name)} · {known.start:.2f}–{known.stop:.2f} s{label}"
     try:
         data = base64.b64encode(strip(index, known)).decode()
         shown = f'<img alt="{escape(known.name)}" src="data:image/jpeg;base64,{data}">'

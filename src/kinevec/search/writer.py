@@ -1,10 +1,7 @@
 """Changes to an index. Each is done whole or not at all: vectors first, then one transaction of the database."""
 
-import contextlib
-import fcntl
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +10,6 @@ from numpy.typing import NDArray
 
 from kinevec.data.prepare.check import Stamp
 from kinevec.data.records import Record
-from kinevec.data.whole import writing
-from kinevec.errors import OutputError
 from kinevec.search.embed import VideoVectors
 from kinevec.search.state import FULL, STATIC, vector_file
 from kinevec.search.store import Store
@@ -36,7 +31,7 @@ class Known:
 
 
 class Writer:
-    """Changes an index; only one at a time. See `locked`.
+    """Changes an index; only one at a time, see `Index.writer`.
 
     Args:
         folder: of the index.
@@ -218,20 +213,3 @@ class Writer:
     def _add(self, kind: str, change: NDArray[np.float64]) -> None:
         total = np.frombuffer(self.store.meta(f"sum {kind}")) + change
         self.store.set_meta(f"sum {kind}", total.tobytes())
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes from changing an index meanwhile.
-
-    Raises:
-        OutputError: one is at it, or the folder cannot be written.
-    """
-    with writing(folder):
-        lock = (folder / ".lock").open("w")
-    with contextlib.closing(lock):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputError(f"{folder}: another process is changing this index") from error
-        yield

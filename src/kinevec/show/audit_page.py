@@ -99,6 +99,9 @@ def figure_panels(audit: Audit, metrics: Sequence[str] = METRICS) -> str:
     """
     styles = line_styles(audit.figures)
     panels = ""
+    reasons: dict[
+        str, dict[str, None]
+    ] = {}  # why there is no value → of whom; mostly the same for every figure
     for key, figure in FIGURES.items():
         lines = ""
         for encoder, figures in audit.figures.items():
@@ -106,6 +109,8 @@ def figure_panels(audit: Audit, metrics: Sequence[str] = METRICS) -> str:
                 if metric in metrics:
                     mark = _chance_mark(key, audit, metric)
                     lines += _line(f"{encoder}, {metric}", value, styles[encoder], mark)
+                    if value.undefined:
+                        reasons.setdefault(value.undefined, {})[f"{encoder}, {metric}"] = None
         if lines:
             panels += f'<div class="panel"><h3>{escape(figure.title)}</h3><p>{escape(figure.question)}</p>{lines}</div>'
     meanings = "; ".join(f"{metric}: {meaning}" for metric, meaning in MEANINGS.items() if metric in metrics)
@@ -114,7 +119,11 @@ def figure_panels(audit: Audit, metrics: Sequence[str] = METRICS) -> str:
         "or is lost, chance is 0 and the score of the unchanged videos is 100; elsewhere the mark "
         '<i class="key chance"></i>is what a guess reaches.'
     )
-    return f'<div class="figures">{panels}</div><p class="about note">{note}</p>'
+    missing = "".join(
+        f'<p class="about note">No value of {escape("; of ".join(whose))}: {escape(reason)}.</p>'
+        for reason, whose in reasons.items()
+    )
+    return f'<div class="figures">{panels}</div>{missing}<p class="about note">{note}</p>'
 
 
 def _chance_mark(key: str, audit: Audit, metric: str) -> float | None:
@@ -124,12 +133,10 @@ def _chance_mark(key: str, audit: Audit, metric: str) -> float | None:
 
 
 def _line(name: str, value: Estimate, style: str, chance: float | None) -> str:
-    """One bar with its number; where there is no number, why."""
+    """One bar with its number, where there is one."""
     head = f'<span><i class="key {style}"></i>{escape(name)}</span>'
     if value.value is None or value.low is None or value.high is None:
-        return (
-            f'<div class="line">{head}<span>no value</span><p class="why">{escape(value.undefined)}</p></div>'
-        )
+        return f'<div class="line none">{head}<span>no value</span></div>'
     spoken = f"{value.value:.0f} %<small>{value.low:.0f} to {value.high:.0f}</small>"
     mark = "" if chance is None else f'<i class="mark" style="left:{chance:.2f}%"></i>'
     bar = (

@@ -13,6 +13,7 @@ import numpy as np
 from kinevec.config import to_dict
 from kinevec.data.whole import write_text, write_whole
 from kinevec.show.curves import Curve, figure, line_styles
+from kinevec.show.judged import ScoreRow, score_tables
 from kinevec.show.runs import HEALTH, SPEED, TITLES, Run
 
 COLORS = ("#2563a8", "#c2601a", "#7a4fb5", "#0f7f86", "#b83280", "#8a6f10")  # as .s1 to .s6 of report.css
@@ -20,8 +21,16 @@ DASHES = ("-", "-", "--", ":", "--", "-")
 WIDE = 3  # charts in a row of the picture
 
 MEANINGS = {
+    "instance": "MoCo: one clip of a video against another clip of it, among clips of other videos.",
+    "flow": "MSCL: the same between their flow clips.",
+    "cross": "MSCL: frames against the flow of the same video, both ways.",
+    "rotated": "MSCL: the losses with flow once more, with the flow rotated.",
+    "local": "MSCL: every time step of a clip against the time steps of its flow.",
+    "vanilla": "FIMA: a whole clip against the frame differences of the other.",
+    "pixel": "FIMA: cells of a clip against cells of the other's frame differences.",
+    "frame": "FIMA: a time step of a clip against the other's frame differences at that time.",
     "loss": "The weighted sum of all terms. Runs with other terms, queues or temperatures have other losses: compare "
-    "those only where the settings below agree.",
+    "those only where the settings in the table agree.",
     "spread": "Mean over the dimensions of the standard deviation of the embeddings, times √D. 1: they use all "
     "directions; 0: all videos look the same (collapse).",
     "rank": "exp of the entropy of the embeddings' singular values: how many directions they use.",
@@ -81,9 +90,11 @@ class Comparison:
             ]
         if any(run.warnings for run in self.runs):
             found.append(Row("health", "warnings", tuple(str(run.warnings) for run in self.runs)))
-        for name in dict.fromkeys(name for run in self.runs for name in run.scores):
-            scores = tuple(f"{run.scores[name]:.1f}" if name in run.scores else "" for run in self.runs)
-            found.append(Row("score (%)", name, scores))
+        for data, rows in self._scores().items():
+            found += [
+                Row(f"score (%), {data}", row.words, tuple(_score(value) for value in row.values))
+                for row in rows
+            ]
         for section, values in configs[0].items():
             for key in values:
                 settings = tuple(str(config[section][key]) for config in configs)
@@ -97,6 +108,24 @@ class Comparison:
             _curve(name, {run.name: run.series(name) for run in self.runs if name in run.figures})
             for name in self._figures()
         ]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be minded when scores are compared."""
+        tables = self._scores()
+        notes = []
+        if len(tables) > 1:
+            notes.append(
+                f"The runs were judged on {len(tables)} different sets of videos: compare scores only within one part"
+            )
+        if any(len({row.words.partition(" (")[0] for row in rows}) < len(rows) for rows in tables.values()):
+            notes.append(
+                "Scores of the same name in several rows were measured in different ways, named there"
+            )
+        return notes
+
+    def _scores(self) -> dict[str, list[ScoreRow]]:
+        return score_tables([run.judged for run in self.runs])
 
     def _figures(self) -> list[str]:
         """Names of all logged figures: the terms of the losses first, then the others as in `TITLES`."""
@@ -119,12 +148,11 @@ def write_page(path: Path, comparison: Comparison) -> None:
     for row in comparison.rows():
         if row.section != section:
             section = row.section
-            lines += (
-                f'<tr class="part"><th scope="colgroup" colspan="{len(row.values) + 1}">{section}</th></tr>'
-            )
+            lines += f'<tr class="part"><th scope="colgroup" colspan="{len(row.values) + 1}">{escape(section)}</th></tr>'
         cells = "".join(f"<td>{escape(value) or '–'}</td>" for value in row.values)
         lines += f'<tr><th scope="row">{escape(row.name)}</th>{cells}</tr>'
-    remarks = "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in comparison.remarks)
+    remarks = "".join(f"<li>{escape(text)}.</li>" for text in comparison.notes)
+    remarks += "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in comparison.remarks)
     page = Template(_text("compare.html")).substitute(
         style=_text("report.css"),
         title=escape(_title(comparison)),
@@ -169,6 +197,7 @@ def write_picture(path: Path, comparison: Comparison) -> None:
             )
         panel.set_title(curve.title, loc="left", fontsize=11)
         panel.set_xlabel(curve.x_name, fontsize=9)
+        panel.xaxis.get_major_locator().set_params(integer=True)  # there is no half step
         panel.tick_params(labelsize=9)
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
@@ -191,6 +220,10 @@ def _curve(name: str, series: Mapping[str, tuple[list[int], list[float]]]) -> Cu
         for run, (steps, values) in series.items()
     }
     return Curve(TITLES.get(name, name), "", x, y, MEANINGS.get(name, "A term or figure of the loss."))
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
 
 
 def _weighted(terms: Mapping[str, float]) -> list[str]:

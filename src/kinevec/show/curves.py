@@ -90,7 +90,10 @@ def line_chart(curve: Curve, styles: Mapping[str, str]) -> str:
     x_range, y_range = _range(known_x), _range(known_y)
     y_ticks = ticks(*y_range, 5)
     y_range = (y_ticks[0], y_ticks[-1])
-    parts = [_axes(curve, ticks(*x_range, 7), y_ticks, x_range, y_range)]
+    x_ticks = ticks(*x_range, 7)
+    if x_ticks[1] - x_ticks[0] < 1 and bool(np.all(known_x == known_x.round())):  # there is no half step
+        x_ticks = [float(at) for at in range(math.floor(x_range[0]), math.ceil(x_range[1]) + 1)]
+    parts = [_axes(curve, x_ticks, y_ticks, x_range, y_range)]
     for name, values in series.items():
         across = _scale(x, x_range, LEFT, RIGHT)
         down = _scale(values, y_range, BOTTOM, TOP)

@@ -38,12 +38,16 @@ class Sight:
         foreground: (F, h, w) bool, the cells that FIMA would compare (METHODS §2).
         affinity: of features of frames and of their differences.
         on_motion: correlation over all pixels of activation with speed; NaN where nothing moves.
+        clip: what its clips are.
+        steps: time steps of its feature map of one clip.
     """
 
     heat: NDArray[np.float32]
     foreground: NDArray[np.bool_]
     affinity: Affinity
     on_motion: float
+    clip: Clip
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ def _seen(
         _foreground(steps, numbers, starts, clip),
         affinity(steps.rgb, steps.motion),
         _correlation(warmth, speed),
+        clip,
+        len(steps.clip) // len(starts),
     )
 
 

@@ -3,49 +3,18 @@
 import json
 import math
 from html import escape
+from importlib import resources
 from pathlib import Path
+from string import Template
 
+from kinevec.config import Clip
+from kinevec.data.files import FILM, LOOK
 from kinevec.data.whole import write_text, writing
 from kinevec.show.figures import activation_strip, affinity_matrices, motion_strip
 from kinevec.show.film import activation_film
 from kinevec.show.look import Look
 
 PAGE = "index.html"
-
-TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src 'self' file:; media-src 'self' file:; style-src 'unsafe-inline'">
-<title>{title}</title><style>
-:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }}
-body {{ max-width: 70rem; margin: 0 auto; padding: 1rem }}
-img, video {{ max-width: 100%; height: auto; display: block; background: #fff }}
-h2 {{ margin: 2rem 0 .3rem }} p {{ max-width: 46rem; margin: .3rem 0 .8rem }}
-table {{ border-collapse: collapse }} th, td {{ padding: .2rem .8rem .2rem 0; text-align: right }}
-th:first-child {{ text-align: left }}
-</style></head><body>
-<h1>{title}</h1>
-<p>{stretch}</p>
-<h2>Where each encoder looks</h2>
-<p>Class-agnostic activation maps: the mean of the last feature map over its channels, from blue (the least of this
-stretch) to red (the most). An encoder of motion is red where something moves.</p>
-<video src="activation.mp4" controls autoplay loop muted playsinline></video>
-<img src="activation.png" alt="activation maps over frames">
-<h2>What moves</h2>
-<p>The change from frame to frame (grey: none; made as strong as fits), optical flow (hue: direction, white: none), and the cells that
-FIMA's foreground sampling would compare: those whose activation by frames and differences exceeds the median.</p>
-<img src="motion.png" alt="frame differences, optical flow and foreground cells">
-<h2>Do frames and motion agree?</h2>
-<p>Cosines between features of the frames and of their differences. Left: cell with cell; a red diagonal means that
-both name the same places. Middle: time step with time step. Right: the same by distance in time, median and
-quartiles.</p>
-<img src="affinity.png" alt="affinity matrices">
-<h2>In numbers</h2>
-<table><tr><th>encoder</th><th>activation follows speed</th><th>same place</th><th>same time</th></tr>{rows}</table>
-<p>"Activation follows speed" is the correlation of both over all pixels, from −1 to 1. The other two say how much more
-alike (in cosine) frames and motion are in equal cells, or at equal steps, than in different ones.</p>
-</body></html>
-"""
 
 
 def write_look(look: Look, folder: Path) -> Path:
@@ -60,7 +29,7 @@ def write_look(look: Look, folder: Path) -> Path:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     activation_strip(look, folder / "activation.png")
-    activation_film(look, folder / "activation.mp4")
+    activation_film(look, folder / FILM)
     motion_strip(look, folder / "motion.png")
     affinity_matrices(look.seen, folder / "affinity.png")
     numbers = {
@@ -77,20 +46,45 @@ def write_look(look: Look, folder: Path) -> Path:
         for name, of in numbers.items()
     }
     content = {"video": str(look.video), "stretch": stretch, "encoders": found}
-    write_text(folder / "look.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / LOOK, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     rows = "".join(
-        f"<tr><th>{escape(name)}</th>"
+        f'<tr><th scope="row">{escape(name)}</th><td>{_clip(look.seen[name].clip)}</td>'
         + "".join(f"<td>{_number(value)}</td>" for value in of.values())
         + "</tr>"
         for name, of in numbers.items()
     )
-    text = TEMPLATE.format(
+    mind = differing_clips(look)
+    page = Template(_text("look.html")).substitute(
+        style=_text("report.css"),
         title=escape(look.video.name),
-        stretch=f"{len(look.numbers)} frames, {look.times[0]:.2f} to {look.times[-1]:.2f} s.",
+        stretch=f"{len(look.numbers)} frames, {look.times[0]:.2f} to {look.times[-1]:.2f} s, as "
+        f"{len(look.seen)} encoder{'s' if len(look.seen) != 1 else ''} see{'' if len(look.seen) != 1 else 's'} them.",
+        mind=f'<p class="mind">{escape(mind)}</p>' if mind else "",
         rows=rows,
+        period="; ".join(f"{escape(name)}: every {seen.steps} steps" for name, seen in look.seen.items()),
     )
-    write_text(folder / PAGE, text)
+    write_text(folder / PAGE, page)
     return folder / PAGE
+
+
+def differing_clips(look: Look) -> str:
+    """That encoders beside each other see clips that span other times; "" where they do not."""
+    spans = {name: seen.clip.span for name, seen in look.seen.items()}
+    if len(set(spans.values())) < 2:
+        return ""
+    words = ", ".join(f"{name} {span}" for name, span in spans.items())
+    return (
+        f"Mind: these encoders see clips of different length in time (frames of the video that a clip spans: {words}). Their "
+        "steps last differently long, and their numbers differ for that reason too."
+    )
+
+
+def _clip(clip: Clip) -> str:
+    return f"{clip.frames} frames at stride {clip.stride} (of {clip.span})"
+
+
+def _text(name: str) -> str:
+    return resources.files("kinevec.show").joinpath(name).read_text("utf-8")
 
 
 def _number(value: float) -> str:

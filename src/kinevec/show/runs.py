@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kinevec import config as configuration
 from kinevec.config import Config
 from kinevec.errors import ConfigError, InputError
+from kinevec.show.judged import Judged, read_judged
 from kinevec.train.log import read_log
 
 TITLES = {
@@ -37,7 +38,7 @@ class Run:
         config: None where it cannot be read.
         total: steps of the whole run; None where that is not known.
         entries: of its log.
-        scores: of its trained encoder in percent, from `eval.json`.
+        judged: its evaluations, from `eval.json` and `eval-….json`.
         remarks: what is wrong with the folder, or unfinished.
     """
 
@@ -45,7 +46,7 @@ class Run:
     config: Config | None = None
     total: int | None = None
     entries: Sequence[dict[str, Any]] = ()
-    scores: dict[str, float] = field(default_factory=dict)
+    judged: tuple[Judged, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @property
@@ -106,8 +107,8 @@ def read_run(folder: Path, name: str) -> Run:
     remarks = []
     facts, wrong = _json(folder / "run.json")
     remarks += wrong
-    found, wrong = _json(folder / "eval.json")
-    remarks += wrong if (folder / "eval.json").exists() else []
+    judged, wrong = read_judged(folder)
+    remarks += wrong
     try:
         entries = [entry for entry in read_log(folder) if isinstance(entry, dict) and "step" in entry]
     except (OSError, ValueError) as error:
@@ -119,7 +120,7 @@ def read_run(folder: Path, name: str) -> Run:
         remarks.append("nothing logged yet")
     elif total is not None and entries[-1]["step"] < total:
         remarks.append(f"unfinished: step {entries[-1]['step']} of {total}")
-    return Run(name, config, total, entries, _scores(found), tuple(remarks))
+    return Run(name, config, total, entries, judged, tuple(remarks))
 
 
 def _json(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -129,14 +130,6 @@ def _json(path: Path) -> tuple[dict[str, Any], list[str]]:
     except (OSError, ValueError) as error:
         return {}, [f"{path.name} cannot be read ({type(error).__name__})"]
     return (content, []) if isinstance(content, dict) else ({}, [f"{path.name} holds something else"])
-
-
-def _scores(found: dict[str, Any]) -> dict[str, float]:
-    scores = found.get("scores")
-    trained = scores.get("trained") if isinstance(scores, dict) else None
-    if not isinstance(trained, dict):
-        return {}
-    return {name: float(value) for name, value in trained.items() if isinstance(value, int | float)}
 
 
 def _number(value: object) -> float:

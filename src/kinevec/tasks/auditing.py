@@ -8,12 +8,14 @@ from kinevec.evaluate.audit import Audit, AuditConfig, EstimatedMasks, Masks, op
 from kinevec.evaluate.audit import audit as score
 from kinevec.evaluate.audit.masks import GENERATED, LEVEL
 from kinevec.show.audit_page import write_audit
+from kinevec.tasks.stopping import stoppable
 from kinevec.tasks.videos import open_collection
 from kinevec.tasks.watcher import Silent, Watcher, check_writable, counter
 
 JSON, PAGE = "audit.json", "audit.html"
 
 
+@stoppable(f"{JSON} and {PAGE} are as they were")
 def audit(
     run: str | Path,
     data: str | Path,
@@ -41,6 +43,7 @@ def audit(
         OutputError: the results cannot be written, or `run` is no folder and `out` is not given.
         InputError: `run` or `masks` is not there.
         DataError: the videos cannot be scored.
+        Interrupted: by Ctrl-C or SIGTERM.
     """
     watcher = watcher or Silent()
     loaded = encoders.load(run)

@@ -8,12 +8,14 @@ from typing import Any
 from kinevec import encoders
 from kinevec.encoders import Loaded
 from kinevec.encoders.foreign import Brought, bring
-from kinevec.exchange.export import EVALUATION, check_target
 from kinevec.exchange.export import export as write
+from kinevec.exchange.target import EVALUATION, check_target
+from kinevec.tasks.stopping import stoppable
 
 log = logging.getLogger(__name__)
 
 
+@stoppable("what the folder held is as it was, or all of it is new")
 def export(place: str | Path, out: str | Path, *, onnx: bool = False, torch_export: bool = False) -> Path:
     """Writes an encoder as a folder that anyone can load: weights, configuration, model card.
 

@@ -1,35 +1,38 @@
 """Judging an encoder."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from kinevec import encoders
 from kinevec.cluster import Cluster
+from kinevec.data import Collection
 from kinevec.encoders import Loaded
-from kinevec.errors import DataError, InputError
+from kinevec.errors import DataError, InputError, OutputError
 from kinevec.evaluate import evaluation
 from kinevec.evaluate.cache import FeatureCache
-from kinevec.evaluate.compare import Comparison
+from kinevec.evaluate.compare import Comparison, check_videos
 from kinevec.evaluate.compare import compare as compare_contents
 from kinevec.evaluate.evaluation import Evaluation
+from kinevec.evaluate.filed import RESULT, Filed, place_for
 from kinevec.evaluate.on_ray import OnRay
 from kinevec.evaluate.protocols import FINETUNE, Settings
 from kinevec.evaluate.result import read_result
 from kinevec.evaluate.runs import check_repetitions, merged
 from kinevec.show.confusion import write_confusion
+from kinevec.tasks.stopping import stoppable
 from kinevec.tasks.videos import open_collection
 from kinevec.tasks.watcher import Silent, Watcher, check_writable, counter
 from kinevec.train.loop import FACTS
 
-RESULT = "eval.json"
 FEATURES = "features"  # in a run's folder
 
 Place = str | Path
 
 
+@stoppable(f"{RESULT} is as it was; features of encoders that were through are kept, where they are to be")
 def evaluate(
     run: Place | Sequence[Place],
     data: Place,
@@ -52,7 +55,9 @@ def evaluate(
         run: a run's folder, or another place that `kinevec.encoders.load` knows; several are runs of one
             configuration with different seeds, and come out as their mean.
         data: as for `pretrain`; where the data name no split, the same videos are held out as there.
-        out: JSON file to write; None: `eval.json` in the run's folder, of several runs beside the first.
+        out: JSON file to write; None: `eval.json` in the run's folder, of several runs beside the first. Another
+            evaluation that is there stays, and this one gets a name of its own (`kinevec.evaluate.filed`); the
+            result's `filed` says which.
         settings: which protocols and how; None: retrieval, linear probe and nearest neighbours.
         clips: clips a video, where they are to be others than those of the settings.
         untrained: also score the encoder as it was before training.
@@ -61,10 +66,13 @@ def evaluate(
         cache: folder for features; "auto": `features` in the folder of each run; None: they are not kept.
         save: file for the fine-tuned classifier.
         figures: also write a confusion matrix of each classifier beside the JSON, as PNG.
-        against: an earlier JSON; the differences to it come under `facts["against"]`.
+        against: an earlier JSON, or a folder that holds one as `eval.json`; the differences to it come under
+            `facts["against"]`.
 
     Raises:
         InputError: no place for the JSON, runs that are no repetitions of each other, or nothing to compare with.
+        Interrupted: by Ctrl-C or SIGTERM.
+        OutputError: `out` is a folder, or cannot be written.
         DataError: the videos have no labels; as for `evaluation.check`.
     """
     watcher = watcher or Silent()
@@ -72,9 +80,10 @@ def evaluate(
     settings = settings or Settings()
     settings = settings if clips is None else replace(settings, clips=clips)
     _check_save(save, places, settings)
-    other = read_result(Path(against)) if against else None
+    file = _evaluation_file(against) if against else None
+    other = read_result(file) if file else None
     loaded = [encoders.load(place) for place in places]
-    target = Path(out) if out else default_target(places)
+    target = _json_file(Path(out)) if out else default_folder(places) / RESULT
     check_repetitions(loaded)
     check_writable(target)
     collection = open_collection(data, loaded[0].config, watcher)
@@ -83,6 +92,8 @@ def evaluate(
             f"{data}: none of {len(collection)} videos has a label, so there is nothing to score. Give one folder "
             "per class or a CSV with labels; to look at neighbours instead: kinevec demo --videos FOLDER"
         )
+    if other is not None:
+        check_videos(_tested(collection, other["data"].get("rejected", {})), other)
     found = [
         evaluation.evaluate(
             one,
@@ -99,26 +110,26 @@ def evaluate(
         for one in loaded
     ]
     result = found[0] if len(found) == 1 else merged(found)
+    result = replace(result, facts=result.facts | {"data": {**result.facts["data"], "folder": str(data)}})
     if other is not None:
         compared = compare_contents(result.content, other).content
-        result = replace(result, facts=result.facts | {"against": {"file": str(against), **compared}})
-    result.write(target)
-    if figures:
-        _write_figures(result, target)
+        result = replace(result, facts=result.facts | {"against": {"file": str(file), **compared}})
+    result = replace(result, filed=Filed(target) if out else place_for(target.parent, result.content))
+    _write(result, figures)
     return result
 
 
 def compare(first: Place, second: Place) -> Comparison:
-    """The differences of two evaluations on the same test videos, from their JSON files.
+    """The differences of two evaluations on the same test videos, from their JSON files or the folders of these.
 
     Raises:
         InputError: one cannot be read, or they saw other test videos.
     """
-    return compare_contents(read_result(Path(first)), read_result(Path(second)))
+    return compare_contents(*(read_result(_evaluation_file(place)) for place in (first, second)))
 
 
-def default_target(places: Sequence[Place]) -> Path:
-    """The JSON file that `evaluate` writes where none is named.
+def default_folder(places: Sequence[Place]) -> Path:
+    """The folder that `evaluate` writes to where no file is named.
 
     Raises:
         InputError: the encoder lies in no folder.
@@ -126,7 +137,31 @@ def default_target(places: Sequence[Place]) -> Path:
     first = Path(places[0])
     if not first.is_dir():
         raise InputError(f"{first} is no folder of a run: name the JSON file to write with --out")
-    return (first.resolve().parent if len(places) > 1 else first) / RESULT
+    return first.resolve().parent if len(places) > 1 else first
+
+
+def _json_file(out: Path) -> Path:
+    if out.is_dir():
+        raise OutputError(f"{out} is a folder; name the JSON file to write, such as --out {out / RESULT}")
+    return out
+
+
+def _evaluation_file(place: Place) -> Path:
+    """The file of an evaluation that was named by itself or by its folder."""
+    path = Path(place)
+    if not path.is_dir():
+        return path
+    if not (path / RESULT).is_file():
+        raise InputError(
+            f"{path}: holds no {RESULT}; name the JSON file of an evaluation, or judge that run first"
+        )
+    return path / RESULT
+
+
+def _tested(collection: Collection, without: Container[str]) -> dict[str, str]:
+    """Names and labels of the test videos that are to be scored."""
+    test = (record for record in collection.records if record.split == "test" and record.name not in without)
+    return {record.name: record.label for record in test if record.label}
 
 
 def _check_save(save: Place | None, places: Sequence[Place], settings: Settings) -> None:
@@ -143,6 +178,15 @@ def _cache(loaded: Loaded, cache: Place | None) -> FeatureCache | None:
         run = Path(loaded.source)
         return FeatureCache(run / FEATURES) if (run / FACTS).is_file() else None
     return FeatureCache(Path(cache)) if cache is not None else None
+
+
+def _write(result: Evaluation, figures: bool) -> None:
+    """Writes the JSON, and confusion matrices beside it."""
+    if result.filed is None:
+        raise ValueError("nobody said where this evaluation is to be filed")
+    result.write(result.filed.path)
+    if figures:
+        _write_figures(result, result.filed.path)
 
 
 def _write_figures(result: Evaluation, target: Path) -> None:

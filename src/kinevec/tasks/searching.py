@@ -1,7 +1,7 @@
 """Embed, search and group clips of videos."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kinevec import encoders
@@ -21,8 +21,10 @@ from kinevec.search.executor import Executor
 from kinevec.search.facts import FACTS
 from kinevec.search.filters import Filter
 from kinevec.search.index import Index
+from kinevec.search.nothing import check_filter, why_nothing
 from kinevec.search.on_ray import OnRay
-from kinevec.search.query import Query, find_clip, query_clip, query_file
+from kinevec.search.places import check_folder
+from kinevec.search.query import Query, find_clip, query_clip, query_file, query_video
 from kinevec.search.ranking import EXACT_UP_TO, Results
 from kinevec.search.ranking import search as rank
 from kinevec.search.score import Mode
@@ -73,6 +75,7 @@ def embed(
         OutputError: the folder holds an index of another model or with other settings (says which), or something
             else, or cannot be written.
     """
+    check_folder(Path(out))
     loaded, folder, source = encoders.load(encoder), Path(out), Path(videos)
     records = _records(source)
     changes = {"length": length, "hop": hop, "appearance": appearance}
@@ -124,27 +127,36 @@ def search(
     Args:
         query: a video file; it need not be in the index.
         start, stop: seconds; only this part of it.
-        video, at: instead of a file, the clip of this video of the index at these seconds.
+        video, at: instead of a file, the clip of this video of the index at these seconds; without them, all of it.
         clip: instead of these, the number of a clip of the index.
         mode, only, offset, limit, group, other_videos: see `kinevec.search.ranking.search`.
 
+    Returns:
+        The rows; where there are none, `why` says the reason.
+
     Raises:
-        InputError: there is no such index, file or clip, or not exactly one query.
+        InputError: there is no such index, file or clip, or not exactly one query; or a group is asked for where none
+            were made.
     """
-    if (query is not None) + (video is not None) + (clip is not None) != 1:
-        raise InputError(
-            "give one thing to search for: a file, or --video NAME --at SECONDS, or --clip NUMBER"
-        )
-    if (video is None) != (at is None) or (query is None and (start, stop) != (None, None)):
-        raise InputError("--at belongs to --video, and --from and --to belong to a file")
+    _check_query(query, video, clip, at, (start, stop))
     with Index.open(Path(index)) as opened:
+        check_filter(opened, only)
         asked: Query
         if query is not None:
             asked = query_file(opened, Path(query), start, stop, device=device)
+        elif clip is not None:
+            asked = query_clip(opened, clip)
+        elif at is not None:
+            asked = query_clip(opened, find_clip(opened, video or "", at))
         else:
-            number = clip if clip is not None else find_clip(opened, video or "", at or 0.0)
-            asked = query_clip(opened, number)
-        return rank(
+            asked = query_video(opened, video or "")
+            log.info(
+                "searching by all of %s, %d clips to %.2f s; --at takes one moment",
+                video,
+                asked.clips,
+                asked.stop,
+            )
+        found = rank(
             opened,
             asked,
             mode=mode,
@@ -154,6 +166,7 @@ def search(
             group=group,
             other_videos=other_videos,
         )
+        return found if found.hits else replace(found, why=why_nothing(opened, only, offset))
 
 
 def cluster(
@@ -173,9 +186,14 @@ def cluster(
     Args:
         out: folder for `groups.html` and `groups.csv`; None: the index's.
         mode, count, plane, seed: see `kinevec.search.clustering.cluster`.
+
+    Raises:
+        OutputError: the folder is a file, or cannot be written to.
     """
     watcher = watcher or Silent()
     with Index.open(Path(index)) as opened:
+        folder = Path(out) if out else opened.folder
+        check_folder(folder)
         found = group(
             opened,
             mode=mode,
@@ -185,13 +203,39 @@ def cluster(
             progress=counter(watcher, "choosing the number"),
         )
         place(opened, found.clips, found.groups, found.plane)
-        folder = Path(out) if out else opened.folder
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         page, table = folder / "groups.html", folder / "groups.csv"
         write_groups(opened, found, table)
         write_sheet(opened, found, page, counter(watcher, "drawing"))
     return Grouped(found, page, table)
+
+
+def _check_query(
+    query: object,
+    video: str | None,
+    clip: int | None,
+    at: float | None,
+    part: tuple[float | None, float | None],
+) -> None:
+    """Refuses what is not exactly one query, and what does not belong to it."""
+    if at is not None and video is None:
+        why = "it is a moment of --video NAME, which is not given"
+        if query is not None:
+            why += "; a part of a file is given by --from and --to"
+        raise InputError(f"--at {at:g}: {why}")
+    given = [
+        name for name, value in (("a file", query), ("--video", video), ("--clip", clip)) if value is not None
+    ]
+    if len(given) != 1:
+        raise InputError(
+            f"{' and '.join(given) or 'nothing'} given; give one thing to search for: a file, or --video NAME "
+            "(with --at SECONDS: the clip there), or --clip NUMBER"
+        )
+    if query is None and part != (None, None):
+        raise InputError(
+            "--from and --to mark a part of a file; of a video of the index, --at SECONDS takes a clip"
+        )
 
 
 def _records(source: Path) -> tuple[Record, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kinevec.errors import ConfigError, InputError, OutputError
 from kinevec.search.index import Index
+from kinevec.search.places import check_file
 
 LABELS = Path("labelled") / "labels.csv"  # below the index
 
@@ -35,7 +36,7 @@ def serve(
     Raises:
         ConfigError: starlette and uvicorn are not installed.
         InputError: there is no such index or host.
-        OutputError: the port is in use.
+        OutputError: the port is in use, or labels cannot be saved where they are to go.
     """
     try:
         from kinevec.search.page.app import make_app
@@ -48,12 +49,13 @@ def serve(
         raise ConfigError(f"the page needs {error.name}: pip install 'kinevec[serve]'") from error
     beyond = not is_loopback(host)
     secret = Secrets(key=secrets.token_urlsafe(24) if beyond else None)
+    target = Path(labels) if labels else Path(index) / LABELS
+    check_file(target)
     with (
         Index.open(Path(index)) as opened,
         _listening(host, port) as listener,
         tempfile.TemporaryDirectory(prefix="kinevec-") as folder,
     ):
-        target = Path(labels) if labels else opened.folder / LABELS
         site = Site(opened, Path(folder), target, device)
         app = make_app(site, secret, (host, *(local_names() if beyond else ())))
         server = Server(app, site)

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from kinevec import encoders
 from kinevec.data.decode import probe
+from kinevec.data.files import LOOK
+from kinevec.data.records import some
+from kinevec.errors import OutputError
 from kinevec.show.look import Look, look
 from kinevec.show.look_page import write_look
 from kinevec.tasks.watcher import check_writable
@@ -23,13 +26,18 @@ def show(
 
     Args:
         places: of encoders, as for `kinevec.encoders.load`; shown beside each other.
-        out: folder for the pictures and the page.
+        out: folder for the pictures and the page: a new or empty one, or one that an earlier look was written to.
+            Such a folder is never read as data.
         start, end: seconds; None: to the end of the video, or as much of it as a look holds.
 
     Returns:
         The page, and what stands in it.
+
+    Raises:
+        OutputError: `out` holds other things, or cannot be written.
     """
     folder = Path(out)
+    _check_ours(folder)
     probe(Path(video))  # before a folder is made for nothing
     loaded = [encoders.load(place) for place in places]
     check_writable(folder / "index.html")
@@ -37,6 +45,17 @@ def show(
         dict(zip(_names(places), loaded, strict=True)), Path(video), start=start, end=end, device=device
     )
     return write_look(found, folder), found
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuses a folder of other things, whose files would be replaced or mixed with ours."""
+    if not folder.is_dir() or (folder / LOOK).is_file():
+        return
+    others = sorted(path.name for path in folder.iterdir())
+    if others:
+        raise OutputError(
+            f"{folder}: holds {some(others)}, and no earlier look; name a new folder, such as --out {folder / 'look'}"
+        )
 
 
 def _names(places: Sequence[str | Path]) -> list[str]:

@@ -37,7 +37,7 @@ class Feed:
 
     No rank begins a step before all have their batch and have said whether they were asked to stop. So all of them
     stop after the same step, and none waits in the middle of one for another that has nothing to compute. That costs
-    one message of 8 bytes between processors, and no wait for a GPU; a process that is alone sends none.
+    one message of 16 bytes between processors, and no wait for a GPU; a process that is alone sends none.
 
     Args:
         batch: videos per step, of all ranks together.
@@ -95,14 +95,15 @@ class Feed:
                         batch = next(batches, None)
                     if batch is not None:
                         first += 1
-                        self.failures.add(batch, (epoch * len(self) + first) * self.sampler.batch)
+                        self.failures.add(batch)
                 except KinevecError as error:
                     wrong = error
                 except (RuntimeError, OSError, EOFError) as error:  # the last two: it died while handing over
                     if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                         raise
                     wrong = error
-                self._agree(wrong, stopped)
+                failed = self._agree(wrong, stopped)
+            self.failures.judge(failed, (epoch * len(self) + first) * self.sampler.batch * ranks.world())
             if batch is None:
                 return
             yield batch
@@ -111,11 +112,19 @@ class Feed:
         """Whether the ranks agreed that the step just made is the last one before they stop."""
         return stopped.is_set() if ranks.world() == 1 else self.said == LAST
 
-    def _agree(self, wrong: Exception | None, stopped: threading.Event) -> None:
+    def close(self) -> None:
+        """Ends the loader processes now, not whenever the garbage collector finds that nobody asks them any more."""
+        batches, self.loader._iterator = self.loader._iterator, None
+        if batches is not None:
+            batches._shutdown_workers()  # type: ignore[attr-defined]  # there is no public way
+
+    def _agree(self, wrong: Exception | None, stopped: threading.Event) -> int:
+        """Whether all ranks go on; the number of clips that were replaced on all of them so far."""
         word = LAST if stopped.is_set() else GO
         if wrong is not None:  # whoever asked us to stop asked the loader processes too
             word = FAILED if isinstance(wrong, KinevecError) else LEAVE if stopped.is_set() else DIED
-        words = [said for (said,) in ranks.exchange([word])]
+        told = ranks.exchange([word, self.failures.counts.total()])
+        words = [said for said, _ in told]
         self.said = max(words)
         if wrong is not None and word == FAILED:
             raise wrong
@@ -124,6 +133,7 @@ class Feed:
             raise LoaderDiedError from wrong
         if self.said == LEAVE:
             raise LoaderStoppedError from wrong
+        return sum(failed for _, failed in told)
 
 
 @contextmanager

@@ -27,16 +27,22 @@ class NotFinite(Exception):
 
 
 def check_weights(model: nn.Module, step: int, videos: tuple[int, ...]) -> None:
-    """Looks at every weight, statistic and queue; waits for the device once.
+    """Looks at every weight, statistic and queue; waits for the device once. All ranks look, and find the same.
+
+    Args:
+        videos: of this rank's part of the batch of step number `step`.
 
     Raises:
-        NotFinite: one holds NaN or infinity after step number `step`, whose batch held `videos`.
+        NotFinite: one holds NaN or infinity on some rank after that step; names the videos of all ranks.
     """
     floats = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
     finite = torch.stack([value.isfinite().all() for value in floats.values()]).tolist()
-    wrong = [name for name, sound in zip(floats, finite, strict=True) if not sound]
+    mine = [name for name, sound in zip(floats, finite, strict=True) if not sound]
+    found = ranks.collected((mine, videos))
+    wrong = list(dict.fromkeys(name for names, _ in found for name in names))
     if wrong:
-        raise NotFinite(Fault(step, (f"{len(wrong)} weights of the model ({wrong[0]}, …)",), videos))
+        seen = tuple(place for _, places in found for place in places)
+        raise NotFinite(Fault(step, (f"{len(wrong)} weights of the model ({wrong[0]}, …)",), seen))
 
 
 def describe(folder: Path, fault: Fault, videos: Sequence[str], total: int) -> str:

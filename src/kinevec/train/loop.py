@@ -3,8 +3,8 @@
 import json
 import logging
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,20 @@ import numpy as np
 from kinevec import config as configuration
 from kinevec import ranks
 from kinevec.config import Config, differences, to_toml
+from kinevec.data.lock import LOCK, alone, refuse_busy
 from kinevec.data.sampling import is_short
+from kinevec.data.script import check_script
 from kinevec.data.source import Progress, Videos, write_rejected
 from kinevec.data.whole import write_text
-from kinevec.errors import DataError, OutputError
+from kinevec.errors import CheckpointError, DataError, OutputError
 from kinevec.methods.method import check_steps
 from kinevec.motion.flow import check_method
 from kinevec.runtime import pick_device, provenance, stop_requests
-from kinevec.train.checkpoint import has_checkpoint, load_checkpoint
+from kinevec.train.checkpoint import CHECKPOINT, has_checkpoint, load_checkpoint
 from kinevec.train.log import check_wandb
 from kinevec.train.meter import Status
 from kinevec.train.parts import count_parts
+from kinevec.train.resume import check_entries, say_finished
 from kinevec.train.seen import write_seen
 from kinevec.train.supply import FLOW, FRAMES, open_shared
 from kinevec.train.trainer import Trainer
@@ -31,6 +34,7 @@ from kinevec.train.trainer import Trainer
 log = logging.getLogger(__name__)
 
 FACTS = "run.json"
+TRAINING = "training a run here"  # says the lock of its folder
 
 
 def pretrain(
@@ -63,21 +67,23 @@ def pretrain(
 
     Raises:
         ConfigError: no such encoder or device.
-        OutputError: the folder cannot be written, or holds a run.
+        OutputError: the folder cannot be written, holds a run, or another process is training one there.
         CheckpointError: the checkpoint to resume from is damaged or was made otherwise.
         DataError: too few videos, or too many that fail.
-        UsageError: the ranks that torchrun started do not meet.
+        UsageError: the ranks that torchrun started do not meet; loader processes would carry out the script anew.
         TrainingError: the loss is not finite; another rank failed or died.
         Interrupted: SIGINT or SIGTERM to any rank; the checkpoint is written.
     """
     with ranks.joined(config.train.device) as device:
         with ranks.together():
-            state = check_request(config, folder, resume)
+            _check_settings(config)
+            refuse_busy(folder, TRAINING)
+            _check_folder(folder, resume)
             _check_enough(videos)
-        with ranks.together():
-            if ranks.first():
-                _claim(folder)
-        try:
+        with _claimed(folder):
+            with ranks.together():
+                _check_folder(folder, resume)  # the process that had the folder before may have left a run
+                state = _checkpoint(config, folder) if resume else None
             supply = open_shared(config, videos, folder, on_decode, on_flow)
             with ranks.together():
                 _check_enough(supply.videos)
@@ -89,63 +95,79 @@ def pretrain(
                     _describe(folder, config, supply.videos, facts, resumed=state is not None)
             with stop_requests() as stopped:
                 trainer.run(on_status if ranks.first() else None, stopped)
-        finally:
-            if ranks.first():
-                _tidy(folder)
     return folder
 
 
-def check_request(config: Config, folder: Path, resume: bool) -> dict[str, Any] | None:
+def check_request(config: Config, folder: Path, resume: bool) -> None:
     """Refuses what cannot be done before anything is written or decoded.
-
-    Returns:
-        The checkpoint to resume from; None for a new run.
 
     Raises: ConfigError, OutputError, CheckpointError as for `pretrain`.
     """
+    _check_settings(config)
+    refuse_busy(folder, TRAINING)
+    _check_folder(folder, resume)
+    if resume:
+        load_checkpoint(folder, config)
+
+
+def _check_settings(config: Config) -> None:
     pick_device(config.train.device)
     count_parts(config)
     check_steps(config)
     check_wandb(config)
+    if config.data.workers:
+        check_script("data.workers=0")
     if ("flow" in config.motions or config.sampling.moving) and config.flow.method != "raft":
         check_method(config.flow.method)
+
+
+def _check_folder(folder: Path, resume: bool) -> None:
+    """Refuses a folder without a run to resume, or one that holds something where a new run begins."""
     if resume:
-        return load_checkpoint(folder, config)
+        if not has_checkpoint(folder):
+            raise CheckpointError(f"{folder / CHECKPOINT}: no checkpoint to resume from")
+        return
     left = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if has_checkpoint(folder):
         raise OutputError(f"{folder}: holds a run; pass --resume to go on with it, or choose another folder")
-    if left - {FRAMES, FLOW} or folder.is_file():
+    if left - {FRAMES, FLOW, LOCK} or folder.is_file():
         raise OutputError(f"{folder}: exists and holds no run to resume; remove it or choose another folder")
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not place.is_dir():
         raise OutputError(f"{folder}: cannot be written: {place} is a file")
     if not os.access(place, os.W_OK):
         raise OutputError(f"{folder}: cannot be written: no permission in {place}")
-    return None
 
 
-def _tidy(folder: Path) -> None:
-    """Removes what was only there while the run went on."""
-    for name in (FRAMES, FLOW):
-        (folder / name).unlink(missing_ok=True)
-    with suppress(OSError):
-        folder.rmdir()  # only where it is still empty, because the work failed before it began
+def _checkpoint(config: Config, folder: Path) -> dict[str, Any]:
+    """What a run goes on from; says so where it has come to its end already."""
+    state = load_checkpoint(folder, config)
+    check_entries(folder, state)
+    say_finished(folder, state)
+    return state
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Keeps other runs from a folder meanwhile, and removes in the end what was only there while the run went on.
+
+    The first rank does, for all.
+    """
+    with ExitStack() as held:
+        with ranks.together():
+            if ranks.first():
+                held.enter_context(alone(folder, TRAINING))
+                for name in (FRAMES, FLOW):
+                    held.callback((folder / name).unlink, missing_ok=True)
+        yield
 
 
 def _check_enough(videos: Videos) -> None:
     if len(videos) < 2:
-        raise DataError(f"pretraining tells videos apart and needs at least 2; found {len(videos)}")
-
-
-def _claim(folder: Path) -> None:
-    """Makes the run's folder and checks that it can be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
+        raise DataError(
+            f"pretraining tells videos apart and needs at least 2; found {len(videos)} to train on: videos held out for "
+            "testing are not among them. Give more videos, or train on all with data.split=all"
+        )
 
 
 def _describe(folder: Path, config: Config, videos: Videos, facts: dict[str, Any], *, resumed: bool) -> None:
@@ -162,9 +184,9 @@ def _describe(folder: Path, config: Config, videos: Videos, facts: dict[str, Any
         )
     if config.method.queue >= len(videos):
         log.warning(
-            "the queue of %d keys is as long as the %d videos: a video's own past keys are among its negatives; "
-            "lower method.queue",
-            *(config.method.queue, len(videos)),
+            "a queue of %d keys for %d videos: a video's own past keys are among its negatives; "
+            "set method.queue=%d",
+            *(config.method.queue, len(videos), len(videos) // 2),
         )
     if resumed:
         content = json.loads((folder / FACTS).read_text("utf-8"))

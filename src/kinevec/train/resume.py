@@ -1,6 +1,7 @@
 """Whether a run can go on from a checkpoint: with the same videos, read the same way, into the same network."""
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,17 @@ def check_fits(folder: Path, model: nn.Module, saved: dict[str, Tensor]) -> None
         raise CheckpointError(
             f"{folder}: holds another architecture: {'; '.join(wrong[:LISTED])}{more}. "
             "Resume with the version of kinevec that made it, or start anew in another folder"
+        )
+
+
+def say_finished(folder: Path, state: Mapping[str, Any]) -> None:
+    """Warns where a run has come to its end, so that nothing is left to do."""
+    total = state["facts"].get("steps", math.inf)
+    if state["step"] >= total:
+        log.warning(
+            "%s: this run was finished, step %d of %d, so nothing is trained. Its learning rate has fallen to 0: to "
+            "train longer, begin anew in another folder with a larger train.epochs",
+            *(folder, state["step"], total),
         )
 
 

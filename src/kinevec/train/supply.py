@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kinevec import ranks
 from kinevec.config import Config
 from kinevec.data.manifest import Manifest
+from kinevec.data.script import unguarded
 from kinevec.data.source import FileSource, FrameStore, Progress, Source, Videos
 from kinevec.errors import ConfigError, DataError, OutputError
 from kinevec.motion.cache import FlowCache, has_cache, open_cache
@@ -117,7 +118,8 @@ def _open_flow(
     learned = flow.method == "raft"  # one process has the device to itself
     if store == "run" or (store == "auto" and FlowStore.plan(videos.frames, sizes, flow) <= room):
         names = list(videos.names())
-        scores, workers = config.sampling.moving, 1 if learned else cores()
+        lonely = learned or (config.data.workers == 0 and unguarded() is not None)
+        scores, workers = config.sampling.moving, 1 if lonely else cores()
         return FlowStore.build(source, names, path, flow, progress, workers=workers, scores=scores)
     if learned:
         raise ConfigError(

@@ -15,14 +15,14 @@ from kinevec import ranks
 from kinevec.config import Config
 from kinevec.data.batch import Batch
 from kinevec.data.source import fingerprint
-from kinevec.errors import ConfigError, Interrupted, TrainingError
+from kinevec.errors import Interrupted, TrainingError
 from kinevec.methods.method import Losses, Method, joint
 from kinevec.models.conv import channels_last
 from kinevec.models.encoder import compile_encoders
-from kinevec.models.guard import guard_bf16
-from kinevec.runtime import Precision, autocast, pick_precision, seeded
+from kinevec.runtime import autocast, seeded
 from kinevec.train.checkpoint import has_checkpoint, load_checkpoint
-from kinevec.train.clips import example_clips, step_seed, to_clips
+from kinevec.train.clips import step_seed, to_clips
+from kinevec.train.compute import agreed_precision, guard, learnt, make_optimizer
 from kinevec.train.feed import Feed, LoaderDiedError, LoaderStoppedError
 from kinevec.train.finite import NotFinite, check_skip, check_weights, describe
 from kinevec.train.gradients import GradientMean
@@ -73,11 +73,11 @@ class Trainer:
         with seeded(config.train.seed):
             self.model = Method(config)
         channels_last(self.model.to(device))
-        self.optimizer = _optimizer(config, self.model)
-        self.gradients = GradientMean(_learnt(self.model)) if ranks.world() > 1 else None
-        self.precision = _precision(config, device)
+        self.optimizer = make_optimizer(config, self.model)
+        self.gradients = GradientMean(learnt(self.model)) if ranks.world() > 1 else None
+        self.precision = agreed_precision(config, device)
         if self.precision == "bf16":
-            self._guard()
+            guard(config, self.model, self.batch, device)
         if config.train.compile:
             compile_encoders(self.model, device)
         if device.type == "cpu":
@@ -111,6 +111,7 @@ class Trainer:
                     if journal:
                         journal.rewind(self.step)
         finally:
+            self.feed.close()
             if journal:
                 journal.close()
 
@@ -203,7 +204,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "videos": self._videos_known(),
-            "failures": dict(self.feed.failures.counts),
+            "failures": dict(self.feed.failures.of_all()),
             "supply": self.supply.facts,
             "facts": self.facts,
             "watch": self.watch.state(),
@@ -288,35 +289,3 @@ class Trainer:
     def _rate(self, step: int) -> float:
         warmup = round(self.config.train.warmup_epochs * self.steps_per_epoch)
         return learning_rate(step, self.total, warmup, self.config.train.lr)
-
-    def _guard(self) -> None:
-        example = example_clips(self.config, min(4, self.batch // count_parts(self.config)), self.device)
-        with seeded(self.config.train.seed, self.device):  # dropout must not draw from the caller's generator
-            changed = guard_bf16(self.model, example.rgb[0], lambda _: self.model(example))
-        for route in sorted(set(changed.values())):
-            names = [name for name, other in changed.items() if other == route]
-            log.info("bf16 is wrong on this machine for %s: computed %s instead", ", ".join(names), route)
-
-
-def _precision(config: Config, device: torch.device) -> Precision:
-    """That of the configuration; ranks that differ would wait for each other for ever."""
-    chosen = ranks.collected(pick_precision(config.train.precision, device))
-    if len(set(chosen)) > 1:
-        raise ConfigError(
-            f"train.precision={config.train.precision} came to {', '.join(chosen)} on the ranks' machines, which "
-            "differ; set it to fp32 or bf16"
-        )
-    return chosen[0]
-
-
-def _learnt(model: Method) -> list[torch.nn.Parameter]:
-    return [p for p in model.parameters() if p.requires_grad]
-
-
-def _optimizer(config: Config, model: Method) -> torch.optim.Optimizer:
-    parameters, train = _learnt(model), config.train
-    if train.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=train.lr, momentum=0.9, weight_decay=train.weight_decay, fused=True
-        )
-    return torch.optim.AdamW(parameters, lr=train.lr, weight_decay=train.weight_decay, fused=True)

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional as F
 
 Box = tuple[int, int, int, int]
@@ -132,20 +131,6 @@ def crop_resize_flow(
     result = torch.from_numpy(down) @ (part @ torch.from_numpy(across.T))
     scaled: NDArray[np.float32] = result.mul_(torch.tensor([u, v])[:, None, None]).numpy()
     return scaled
-
-
-def cell_to_source(point: Tensor, box: Tensor) -> Tensor:
-    """Maps positions within clips to positions within the source frames.
-
-    Args:
-        point: (..., 2), x and y as shares of the clip, 0 at the left or top edge.
-        box: (..., 4), normalised boxes.
-
-    Returns:
-        (..., 2), x and y as shares of the source frame.
-    """
-    corner, opposite = box[..., :2], box[..., 2:]
-    return corner + point * (opposite - corner)
 
 
 def _largest_central(height: int, width: int, aspect: tuple[float, float]) -> Box:

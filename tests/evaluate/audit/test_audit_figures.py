@@ -24,10 +24,10 @@ def test_survival_is_the_share_above_chance() -> None:
 def test_the_interval_is_that_of_resampled_pairs() -> None:
     """Against loops: the same videos are drawn for both scores."""
     rng = np.random.default_rng(1)
-    original = (rng.random(30) < 0.8).astype(float)
-    changed = original * (rng.random(30) < 0.6)
-    guess = rng.uniform(0.1, 0.3, 30)
-    draws = bootstrap(30, 300, 5)
+    original = (rng.random(40) < 0.8).astype(float)
+    changed = original * (rng.random(40) < 0.6)
+    guess = rng.uniform(0.1, 0.3, 40)
+    draws = bootstrap(40, 300, 5)
     ratios = []
     for row in draws:
         above = sum(original[i] - guess[i] for i in row)
@@ -45,6 +45,18 @@ def test_survival_is_clipped_and_keeps_the_raw_value() -> None:
     above = survives(np.ones(50), hits(40, 50).astype(float), guess, draws)
     assert (above.value, above.high) == (100, 100)
     assert above.raw == pytest.approx(100 * 0.5 / 0.3)
+
+
+def test_four_videos_are_never_certain() -> None:
+    """All right before and after: what survives may still be a third."""
+    found = survives(np.ones(4), np.ones(4), np.full(4, 0.25), bootstrap(4, 400, 0))
+    assert (found.value, found.high) == (100, 100)
+    assert found.low == pytest.approx(34.68, abs=0.01)
+    gone = survives(np.zeros(100), np.ones(100), np.full(100, 0.02), bootstrap(100, 400, 0))
+    assert (gone.value, gone.low) == (0, 0)
+    assert gone.high == pytest.approx(1.8, abs=0.1)  # Wilson's 3.7 less chance, of 98
+    alone = share(np.ones(4), 500, 0)
+    assert (alone.value, alone.low, alone.high) == pytest.approx((100, 51.01, 100), abs=0.01)
 
 
 @pytest.mark.parametrize(("right", "defined"), [(20, False), (25, False), (45, True), (0, False)])

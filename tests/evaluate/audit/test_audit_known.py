@@ -143,6 +143,8 @@ def test_json_holds_all_but_the_pictures(cards: dict[str, Audit], tmp_path: Path
         "classes": 4,
         "rejected": {},
         "test_seen_in_training": None,
+        "test_copies_of_training": 0,
+        "looped": 0,
     }
     assert written["masks"]["test_videos_swapped"] == 20
     assert written["protocol"]["faster_by_median"] == pytest.approx(11 / 7)
@@ -192,7 +194,7 @@ def test_what_cannot_be_audited_is_refused(collection: Collection) -> None:
     def one_label(record: Record) -> bool:
         return record.label == "up"
 
-    with pytest.raises(DataError, match="the training videos have 1 label; an audit needs at least 2"):
+    with pytest.raises(DataError, match=r"videos of the train split have one label \(.up.\); an audit"):
         audit(by_hand(Motion()), collection.only(one_label), SETTINGS, device="cpu")
     with pytest.raises(DataError, match="no video belongs to the test split"):
         audit(by_hand(Motion()), collection.only(lambda record: record.split == "train"), SETTINGS)

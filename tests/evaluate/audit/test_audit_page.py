@@ -91,6 +91,18 @@ def test_where_there_is_no_value_the_reason_stands(page: str) -> None:
     assert "at chance &lt;static&gt;" in page
 
 
+def test_a_reason_that_all_figures_share_is_said_once(tmp_path: Path) -> None:
+    audit = made()
+    same = {
+        key: {metric: Estimate(None, undefined="it is at chance") for metric in values}
+        for key, values in audit.figures["untrained"].items()
+    }
+    write_audit(tmp_path / "a.html", replace(audit, figures={**audit.figures, "untrained": same}))
+    text = (tmp_path / "a.html").read_text("utf-8")
+    assert text.count("it is at chance") == 1
+    assert "No value of untrained, R@1; of untrained, linear: it is at chance." in text
+
+
 def test_examples_move_and_lie_still(page: str) -> None:
     assert len(re.findall(r"\.e0c[01]\{background-image:url\(data:image/jpeg;base64,", page)) == 2
     assert page.count('class="play e0c') == page.count('class="frames e0c') == 2

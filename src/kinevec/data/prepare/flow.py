@@ -1,6 +1,5 @@
 """The optical flow of prepared videos, computed once and cached, whatever interrupts it."""
 
-import fcntl
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from kinevec import config
 from kinevec.data.decode import Clip
+from kinevec.data.lock import alone
 from kinevec.data.manifest import Manifest, read_manifest
 from kinevec.data.prepare.workers import Died, Stopped, run_jobs
 from kinevec.data.records import some
@@ -228,14 +228,7 @@ class _Run:
 @contextmanager
 def _claimed(root: Path) -> Iterator[None]:
     """Makes a folder of cached flow ours alone while open, and tidies what a killed run left in it."""
-    with writing(root):
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / ".lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputError(f"{root}: another process is computing flow here") from error
+    with alone(root, "computing flow here"):
         for aside in root.glob(f"*/.*{SUFFIX}.*.part"):
             aside.unlink(missing_ok=True)
         yield

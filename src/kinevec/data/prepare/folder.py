@@ -1,6 +1,5 @@
 """The output folder of `prepare`: what lies where in it, and whose it is."""
 
-import fcntl
 import hashlib
 import json
 import re
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from kinevec.data.lock import alone
 from kinevec.data.prepare.plan import PrepareConfig
 from kinevec.data.whole import write_text, writing
 from kinevec.errors import OutputError
@@ -62,13 +62,7 @@ class Folder:
                 raise OutputError(
                     f"{self.root} is not empty, and what it holds was not prepared here. Choose a new folder."
                 )
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = (self.root / ".lock").open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise OutputError(f"{self.root}: another process is preparing videos here") from error
+        with alone(self.root, "preparing videos here"):
             self._agree(config)
             self._sweep()
             with writing(self.parts):

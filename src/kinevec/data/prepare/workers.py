@@ -17,6 +17,8 @@ from typing import Any, Generic, TypeVar
 
 import cv2
 
+from kinevec.data.script import check_script
+
 J = TypeVar("J")
 R = TypeVar("R")
 Task = Callable[[J, Callable[[], bool]], R]  # (job, whether to stop) → result; raises Stopped
@@ -64,6 +66,7 @@ def run_jobs(
             0 does the jobs in this process, one after the other.
     """
     if workers:
+        check_script()
         yield from _Pool(task, workers).run(iter(jobs), stop)
         return
     for job in jobs:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinevec.evaluate.audit.settings import APPEARANCE_FREE, BACKGROUND, REVERSED, STATIC, Side
+from kinevec.evaluate.score_interval import ratio, too_few
 from kinevec.evaluate.significance import LEVEL, interval
 
 Floats = NDArray[np.float64]
@@ -15,7 +16,7 @@ Draws = NDArray[np.int64]  # (B, Q): B bootstrap samples of the test videos
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number in percent with its 95 % bootstrap interval over the test videos.
+    """A number in percent with its 95 % interval over the test videos.
 
     Attributes:
         value: None where it has no meaning, as `undefined` says.
@@ -113,8 +114,9 @@ def share(hits: Floats, resamples: int, seed: int) -> Estimate:
 def survives(changed: Floats, original: Floats, chance: Floats, draws: Draws) -> Estimate:
     """(changed − chance) / (original − chance) in percent, clipped to 0 to 100.
 
-    Both are resampled together. Where the original is not above chance with its whole interval, the ratio says
-    nothing and has no value.
+    Both are resampled together; where there are few videos, or nearly all are hits or misses, resampling would be
+    surer than it may be, and the limits are those of `kinevec.evaluate.score_interval.ratio`. Where the original
+    is not above chance with its whole interval, the ratio says nothing and has no value.
 
     Args:
         changed, original: (Q,) hits on the same test videos.
@@ -122,19 +124,32 @@ def survives(changed: Floats, original: Floats, chance: Floats, draws: Draws) ->
         draws: see `bootstrap`.
     """
     above, kept = original - chance, changed - chance
-    whole = above[draws].mean(1)
-    tail = (1 - LEVEL) / 2
-    if np.quantile(whole, tail) <= 0:
+    weight = np.full(len(original), 1 / len(original))
+    ends = (
+        ratio(changed, original, float(chance.mean()), weight, LEVEL)
+        if too_few(original, weight) or too_few(changed, weight)
+        else _resampled(kept, above, draws)
+    )
+    if ends is None:
         return Estimate(
             None,
             undefined=f"the original scores {100 * original.mean():.1f} %, not clearly above chance "
             f"({100 * chance.mean():.1f} %)",
         )
     raw = 100 * float(kept.mean() / above.mean())
+    low, high = (_clipped(100 * end) for end in ends)
+    return Estimate(_clipped(raw), low, high, raw=raw)
+
+
+def _resampled(kept: Floats, above: Floats, draws: Draws) -> tuple[float, float] | None:
+    """Bootstrap limits of a ratio of means; None where the denominator is not above 0 with its whole interval."""
+    whole = above[draws].mean(1)
+    tail = (1 - LEVEL) / 2
+    if np.quantile(whole, tail) <= 0:
+        return None
     sound = whole > 0
-    ratios = 100 * kept[draws].mean(1)[sound] / whole[sound]
-    low, high = np.quantile(ratios, [tail, 1 - tail])
-    return Estimate(_clipped(raw), _clipped(float(low)), _clipped(float(high)), raw=raw)
+    low, high = np.quantile(kept[draws].mean(1)[sound] / whole[sound], [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def lost(survived: Estimate) -> Estimate:

@@ -19,12 +19,12 @@ from kinevec.evaluate.audit.result import Audit, Scores
 from kinevec.evaluate.audit.scores import Floats, Given
 from kinevec.evaluate.audit.settings import BACKGROUND, CONDITIONS, ORIGINAL, REVERSED, AuditConfig
 from kinevec.evaluate.cache import clips_made
+from kinevec.evaluate.checks import check, trained_on, warn_looped
+from kinevec.evaluate.copies import count_copies
 from kinevec.evaluate.encode import ClipEncoder
-from kinevec.evaluate.evaluation import check
 from kinevec.evaluate.features import Features
 from kinevec.runtime import provenance
 from kinevec.train.checkpoint import untrained_encoder
-from kinevec.train.seen import count_seen
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,11 @@ def audit(
     encoders = {key: ClipEncoder(one.encoder, one.config, device) for key, one in chosen.items()}
     if settings.untrained:
         encoders[UNTRAINED] = ClipEncoder(untrained_encoder(loaded.config), loaded.config, device)
+    counted = {
+        "test_seen_in_training": trained_on(Path(loaded.source), labelled),
+        "test_copies_of_training": count_copies(labelled, Path(loaded.source)),
+        "looped": warn_looped(labelled, loaded.config.clip),
+    }
     found = collect(encoders, labelled, settings, masks, progress)
     kept = next(iter(found.features.values()))[ORIGINAL].collection
     check(kept)  # again: some may have failed to decode
@@ -86,15 +91,19 @@ def audit(
         chance={metric: 100 * float(values.mean()) for metric, values in first.chance.items()},
         similarity={name: card.similarity() for name, card in cards.items()},
         examples=found.examples,
-        facts=_facts(loaded, kept, found, settings, masks, device, first),
+        facts=_facts(loaded, kept, found, settings, masks, device, first, counted),
     )
 
 
 def _check_labels(collection: Collection) -> None:
-    train = {record.label for record in collection.records if record.split == "train"}
-    if len(train) < 2:
+    train = [record for record in collection.records if record.split == "train"]
+    labels = sorted({record.label or "" for record in train})
+    if len(labels) < 2:
         raise DataError(
-            f"the training videos have {len(train)} label; an audit needs at least 2 to tell apart"
+            f"the {len(train)} labelled videos of the train split have one label ('{labels[0]}'); an audit needs at "
+            f"least 2 to tell apart. {len(collection) - len(train)} videos belong to the test split"
+            if labels
+            else "no video of the train split has a label; an audit needs at least 2 labels to tell apart"
         )
 
 
@@ -184,6 +193,7 @@ def _facts(
     masks: Masks,
     device: str,
     card: _Card,
+    counted: Mapping[str, int | None],
 ) -> dict[str, Any]:
     test = [record for record in kept.records if record.split == "test"]
     known = found.foreground[np.isfinite(found.foreground)]
@@ -194,13 +204,14 @@ def _facts(
             "test": len(test),
             "classes": len({record.label for record in kept.records}),
             "rejected": {item.name: item.reason for item in kept.rejected},
-            "test_seen_in_training": count_seen(Path(loaded.source), test),
+            **counted,
         },
         "protocol": {
             "clips": settings.clips,
             "view": "central square",
             "seed": settings.seed,
-            "intervals": f"95 %, {settings.resamples} bootstrap samples of the test videos",
+            "intervals": f"95 %, {settings.resamples} bootstrap samples of the test videos; where they are few, or "
+            "nearly all hits or misses, score intervals",
             "conditions": CONDITIONS,
             "faster_by_median": float(np.median(found.faster)),
         },

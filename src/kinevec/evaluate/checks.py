@@ -1,0 +1,78 @@
+"""What is refused, and what is warned of, before videos are decoded for an evaluation."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+from kinevec.config import Clip
+from kinevec.data.sampling import is_short
+from kinevec.data.source import Collection
+from kinevec.errors import DataError, InputError
+from kinevec.evaluate.protocols import Settings
+from kinevec.train.seen import count_seen
+
+log = logging.getLogger(__name__)
+
+
+def check(collection: Collection) -> None:
+    """Refuses a collection that cannot be scored, before anything is decoded.
+
+    Raises:
+        DataError: the train or the test split is empty, or has no labels where the other has.
+    """
+    splits = {name: [r for r in collection.records if r.split == name] for name in ("train", "test")}
+    for name, records in splits.items():
+        if not records:
+            raise DataError(
+                f"no video belongs to the {name} split; evaluation compares test with train videos"
+            )
+    labelled = {name: sum(bool(record.label) for record in records) for name, records in splits.items()}
+    if any(labelled.values()) and not all(labelled.values()):
+        raise DataError(
+            f"labelled videos: {labelled['train']} in train, {labelled['test']} in test; both splits need some "
+            "to be scored (or none at all)"
+        )
+
+
+def check_shots(collection: Collection, settings: Settings) -> None:
+    """Refuses few-shot with more videos of each class than a class has.
+
+    Raises:
+        InputError: names the smallest class.
+    """
+    if "few-shot" not in settings.protocols:
+        return
+    train = [record for record in collection.records if record.split == "train"]
+    counts = Counter(record.label for record in train if record.label)
+    if not counts:
+        return
+    label, least = min(counts.items(), key=lambda item: (item[1], item[0]))
+    if max(settings.shots) > least:
+        raise InputError(
+            f"{max(settings.shots)} shots: class '{label}' has {least} training videos, so that no more than "
+            f"{least}-shot can be said of all {len(counts)} classes. Lower --shots, or leave the class out"
+        )
+
+
+def warn_looped(collection: Collection, clip: Clip) -> int:
+    """How many videos are shorter than a clip and must be looped; warns of any."""
+    count = sum(is_short(info.frames, clip) for info in collection.infos)
+    if count:
+        log.warning(
+            "%d of %d videos are shorter than a clip (%d frames: %d at stride %d) and are looped",
+            *(count, len(collection), clip.span, clip.frames, clip.stride),
+        )
+    return count
+
+
+def trained_on(run: Path, collection: Collection) -> int | None:
+    """How many test videos the run was pretrained on; warns of any. None where the run does not say."""
+    test = [record for record in collection.records if record.split == "test"]
+    count = count_seen(run, test)
+    if count:
+        log.warning(
+            "%d of %d test videos were trained on (without labels); give pretraining and evaluation the same list, "
+            "or name the splits in it",
+            *(count, len(test)),
+        )
+    return count

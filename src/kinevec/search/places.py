@@ -1,0 +1,35 @@
+"""Where results may be written to, checked before the work; imports nothing heavy."""
+
+import os
+from pathlib import Path
+
+from kinevec.data.whole import writing
+from kinevec.errors import OutputError
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a folder that cannot be written to or made, and makes nothing.
+
+    Raises:
+        OutputError: it is a file, lies below one, or may not be written to.
+    """
+    with writing(folder):
+        there = folder.absolute()
+        while not os.path.lexists(there):
+            there = there.parent
+        if not there.is_dir():
+            what = "is a file" if there == folder.absolute() else f"{there} is a file"
+            raise OutputError(f"{folder}: {what}, but a folder is wanted; choose another name")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise OutputError(f"{folder}: cannot be written: {there} may not be changed by you")
+
+
+def check_file(path: Path) -> None:
+    """Refuses a file that cannot be written, and makes nothing.
+
+    Raises:
+        OutputError: it is a folder, or its folder cannot be written to.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder, but a file is wanted; choose another name")
+    check_folder(path.parent)

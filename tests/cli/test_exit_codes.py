@@ -1,0 +1,56 @@
+"""Exit codes are those of the family tree of errors, whatever command raises them."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from kinevec import cli, errors
+
+TREE = re.findall(r"[├└]── (\w+)(?:.*exit code (\d+))?", errors.__doc__ or "")
+DOCS = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text("utf-8")
+
+
+def code_of(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["kinevec", "export"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return int(stop.value.code or 0)
+
+
+def test_every_error_ends_with_the_code_that_the_tree_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = {name for name, kind in vars(errors).items() if isinstance(kind, type)} - {"Path", "KinevecError"}
+    assert {name for name, _ in TREE} == ours
+    said = {name: int(code) for name, code in TREE if code}
+    for name in ours:
+        kind = getattr(errors, name)
+        error = kind("a.mp4", "broken") if name == "VideoError" else kind("why")
+        expected = next(said[parent.__name__] for parent in kind.__mro__ if parent.__name__ in said)
+        assert code_of(error, monkeypatch) == expected, name
+        assert f"\n| {expected} | " in DOCS
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), RuntimeError("not foreseen"), MemoryError()])
+def test_what_the_system_or_a_mistake_raises_is_failed_work(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert code_of(error, monkeypatch) == 1
+
+
+def test_an_option_that_is_none_and_a_key_that_stops() -> None:
+    from typer.testing import CliRunner
+
+    assert CliRunner().invoke(cli.app, ["search", "--nix"]).exit_code == 2
+    assert CliRunner().invoke(cli.app, ["searchh"]).exit_code == 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kinevec.cli.early.index", _stopped)
+        assert CliRunner().invoke(cli.app, ["search", "x"]).exit_code == 130
+
+
+def _stopped(folder: Path) -> None:
+    raise KeyboardInterrupt

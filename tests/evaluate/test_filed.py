@@ -1,0 +1,99 @@
+"""Where an evaluation goes in a folder: never over another one, and over itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kinevec.config import to_dict
+from kinevec.evaluate.filed import Filed, place_for, protocol_of
+from kinevec.evaluate.protocols import Settings
+
+
+def content(data: str = "gym", *, step: int = 1, train: str = "x", **settings: Any) -> dict[str, Any]:
+    return {
+        "scores": {"trained": {"R@1": 1.0 * step}, "untrained": {"R@1": 3.0}},
+        "data": {"folder": f"somewhere/{data}"},
+        "protocol": {"settings": to_dict(Settings(**settings)), "train_videos": train},
+        "provenance": {"made": f"day {step}"},
+        "outcomes": {"videos": [f"{data}{i}" for i in range(4)], "labels": list("aabb")},
+    }
+
+
+def filed(folder: Path, given: dict[str, Any]) -> Filed:
+    """Files it as a person would find it later."""
+    place = place_for(folder, given)
+    place.path.write_text(json.dumps(given))
+    return place
+
+
+def test_the_first_is_eval_json_and_the_same_again_replaces_it(tmp_path: Path) -> None:
+    assert filed(tmp_path, content()) == Filed(tmp_path / "eval.json")
+    again = content(step=2)
+    again["outcomes"] = {"videos": again["outcomes"]["videos"][::-1], "labels": list("bbaa")}  # another order
+    assert filed(tmp_path, again) == Filed(tmp_path / "eval.json", "day 1")
+
+
+def test_another_question_stands_beside_it_and_replaces_itself(tmp_path: Path) -> None:
+    first = tmp_path / "eval.json"
+    filed(tmp_path, content())
+    before = first.read_text()
+    beside = tmp_path / "eval-retrieval+linear+knn-street.json"
+    assert filed(tmp_path, content("street")) == Filed(beside, None, first)
+    assert filed(tmp_path, content("street", step=5)) == Filed(beside, "day 1")
+    names = [
+        filed(tmp_path, given).path.name
+        for given in (
+            content(protocols=("knn",)),
+            content(protocols=("knn",), k=3),
+            content(protocols=("knn",), clips=2),
+            content(protocols=("knn",), train="y"),
+            content("str/eet <1>", protocols=("knn",)),
+        )
+    ]
+    assert names == [
+        "eval-knn-gym.json",
+        "eval-knn-gym-2.json",
+        "eval-knn-gym-3.json",
+        "eval-knn-gym-4.json",
+        "eval-knn-eet_1.json",
+    ]
+    assert first.read_text() == before
+
+
+def test_settings_that_nothing_reads_make_no_difference(tmp_path: Path) -> None:
+    filed(tmp_path, content(protocols=("retrieval",), k=20))
+    assert place_for(tmp_path, content(protocols=("retrieval",), k=3)).path.name == "eval.json"
+
+
+def test_without_the_untrained_encoder_it_does_not_replace_one_that_has_it(tmp_path: Path) -> None:
+    filed(tmp_path, content())
+    alone = content()
+    del alone["scores"]["untrained"]
+    assert place_for(tmp_path, alone).beside == tmp_path / "eval.json"
+
+
+def test_other_runs_in_the_same_folder_are_kept(tmp_path: Path) -> None:
+    pairs = [content() | {"runs": [{"folder": name} for name in names]} for names in ("ab", "cd", "ba")]
+    assert [filed(tmp_path, pair).path.name for pair in pairs] == [
+        "eval.json",
+        "eval-retrieval+linear+knn-gym.json",
+        "eval.json",
+    ]
+
+
+def test_a_file_that_is_no_evaluation_is_kept(tmp_path: Path) -> None:
+    for text in ("{", "[3]", '{"scores": 3}', '{"outcomes": {"videos": 3}}'):
+        (tmp_path / "eval.json").write_text(text)
+        assert place_for(tmp_path, content()).beside == tmp_path / "eval.json", text
+
+
+def test_scores_name_their_protocols() -> None:
+    names = ("R@1", "linear per class", "knn top-1", "5-shot top-1", "finetune top-5", "linear-sgd top-1")
+    assert [protocol_of(name) for name in names] == [
+        "retrieval",
+        "linear",
+        "knn",
+        "few-shot",
+        "finetune",
+        "finetune",
+    ]
