@@ -90,7 +90,8 @@ def _cells(folder: Path) -> Iterator[Found]:
 
 def _curve(run: Path) -> Found:
     """The shared loss and the spread of embeddings over the steps of a run, thinned; empty where none was logged."""
-    entries = read_log(run) if (run / "log.jsonl").is_file() else []
+    logged = read_log(run) if (run / "log.jsonl").is_file() else []
+    entries = [entry for entry in logged if entry.keys() >= set(CURVES)]
     thinned = entries[:: -(-len(entries) // POINTS)] if entries else []
     return {key: [round(entry[key], 3) for entry in thinned] for key in CURVES} if thinned else {}
 

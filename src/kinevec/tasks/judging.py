@@ -32,7 +32,7 @@ FEATURES = "features"  # in a run's folder
 Place = str | Path
 
 
-@stoppable(f"{RESULT} is as it was; features of encoders that were through are kept, where they are to be")
+@stoppable("nothing earlier is lost; features of encoders that were through are kept, where they are to be")
 def evaluate(
     run: Place | Sequence[Place],
     data: Place,
