@@ -1,5 +1,6 @@
 """Tables of the benchmark with real people and controlled backgrounds (benchmarks/science)."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -110,19 +111,19 @@ def audit_table(result: Result) -> str:
     """What each encoder's linear probe rests on, in percent: mean ± standard deviation over seeds."""
     audits = result["audits"]
     lines = [
-        "| | set | as it is | " + " | ".join(FIGURES.values()) + " |",
-        "|---|---|" + "---:|" * (len(FIGURES) + 1),
+        "| | setting | set | as it is | " + " | ".join(FIGURES.values()) + " |",
+        "|---|---|---|" + "---:|" * (len(FIGURES) + 1),
     ]
-    for kind in dict.fromkeys(one["set"] for one in audits):
-        own = [one for one in audits if one["set"] == kind]
-        for name in dict.fromkeys(name for one in own for name in one["figures"]):
-            cards = [one for one in own if name in one["figures"]]
-            plain = _spread(one["scores"][name]["original"]["both"][PROBE]["value"] for one in cards)
-            cells = [
-                _figure([one["figures"][name].get(key, {}).get(PROBE, {}) for one in cards])
-                for key in FIGURES
-            ]
-            lines.append(f"| {name} | {kind} | {plain} | " + " | ".join(cells) + " |")
+    cards: dict[tuple[str, str, str], list[Result]] = defaultdict(list)
+    for one in audits:
+        for name in one["figures"]:
+            cards[name, one["settings"].get(name, ""), one["set"]].append(one)
+    for (name, setting, kind), own in sorted(cards.items(), key=lambda item: item[0][2], reverse=True):
+        plain = _spread(one["scores"][name]["original"]["both"][PROBE]["value"] for one in own)
+        cells = [
+            _figure([one["figures"][name].get(key, {}).get(PROBE, {}) for one in own]) for key in FIGURES
+        ]
+        lines.append("| " + " | ".join([name, setting, kind, plain, *cells]) + " |")
     seeds = sorted({one["seed"] for one in audits})
     lines += [
         "",

@@ -2,22 +2,24 @@
 
     python benchmarks/science/audits.py WORK --rows moco,mscl,fima,supervised --sets unbiased,biased --seeds 0
 
+Encoders are those of the setting that the search chose for each row, or of the one that --setting names for all.
 The encoders of a set and seed are audited in one pass over its videos, beside the untrained one. Where the person is
 in a frame is known: the set `original`, which is black but for the person, serves as the masks. Finished audits are
-not made again. Each has a page, WORK/audits/SIZE/KIND/seedN.html; all figures go to results/science/audit_SIZE.json.
+not made again. Each has a page, WORK/audits/SIZE/KIND/SETTING/seedN.html; all figures go to results/science/audit_SIZE.json.
 """
 
 import argparse
 import itertools
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from cells import Cell, videos_of
 from results import RESULTS, chosen_settings
-from rows import AS_PRESET, ROWS, SETTINGS, SIZES, UNTRAINED
+from rows import AS_PRESET, ROWS, SETTINGS, SIZES, SUPERVISED, UNTRAINED
 from run import names_of, numbers_of
 from scenes import KINDS
 
@@ -42,13 +44,23 @@ def main() -> int:
     parser.add_argument("--rows", type=names_of(ROWS), default=["moco", "mscl", "fima"])
     parser.add_argument("--sets", type=names_of(KINDS), default=["unbiased"])
     parser.add_argument("--seeds", type=numbers_of, default=[0])
+    parser.add_argument(
+        "--setting", choices=tuple(SETTINGS), help="default: for each row what the search chose"
+    )
     arguments = parser.parse_args()
     if arguments.size == "cpu":
         torch.set_num_threads(1)  # two processes on two cores do more than one of two threads
     try:
         for kind, seed in itertools.product(arguments.sets, arguments.seeds):
-            found = audited(arguments.work, arguments.size, arguments.rows, kind, seed)
-            print(f"{kind}, seed {seed}: {found}", flush=True)
+            cells = [
+                cell_of(row, kind, seed, arguments.size, arguments.setting)
+                for row in arguments.rows
+                if row != UNTRAINED
+            ]
+            named = (arguments.setting or "chosen").replace(" ", "-")
+            place = arguments.work / "audits" / arguments.size / kind / named / f"seed{seed}.json"
+            audited(arguments.work, cells, place)
+            print(place.with_suffix(".html"), flush=True)
         print(f"written: {collect_audits(arguments.work, arguments.size)}")
     except KinevecError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -56,22 +68,24 @@ def main() -> int:
     return 0
 
 
-def audited(work: Path, size: str, rows: list[str], kind: str, seed: int) -> Path:
-    """Audits the rows' encoders on the test split; returns where the result lies.
+def cell_of(row: str, kind: str, seed: int, size: str, setting: str | None) -> Cell:
+    """The cell whose encoder is audited."""
+    chosen = chosen_settings(size).get(ROWS[row].head or row, AS_PRESET)
+    name = AS_PRESET if row == SUPERVISED else setting or chosen
+    return Cell(row, kind, seed, size, None, SETTINGS[name], name)
+
+
+def audited(work: Path, cells: Sequence[Cell], place: Path) -> None:
+    """Audits encoders trained on one set with one seed on its test split, if that has not been done.
 
     Raises:
-        InputError: a row has not been trained.
+        InputError: one has not been trained.
     """
-    place = work / "audits" / size / kind / f"seed{seed}.json"
-    if place.is_file() and json.loads(place.read_text("utf-8"))["rows"] == rows:
-        return place
-    chosen = chosen_settings(size)
-    settings = {row: chosen.get(ROWS[row].head or row, AS_PRESET) for row in rows if row != UNTRAINED}
-    cells = {
-        ROWS[row].title: Cell(row, kind, seed, size, None, SETTINGS[name], name)
-        for row, name in settings.items()
-    }
-    loaded = {title: encoders.load(cell.folder(work) / "run") for title, cell in cells.items()}
+    kind, seed, size = cells[0].kind, cells[0].seed, cells[0].size
+    settings = {ROWS[cell.row].title: cell.called for cell in cells}
+    if place.is_file() and json.loads(place.read_text("utf-8"))["settings"] == settings:
+        return
+    loaded = {ROWS[cell.row].title: encoders.load(cell.folder(work) / "run") for cell in cells}
     first, *others = loaded
     result = audit(
         loaded[first],
@@ -87,17 +101,16 @@ def audited(work: Path, size: str, rows: list[str], kind: str, seed: int) -> Pat
     write_audit(place.with_suffix(".html"), result)
     whole = place.with_suffix(".whole.json")
     result.write(whole)
-    content = {"rows": rows, "set": kind, "seed": seed} | json.loads(whole.read_text("utf-8"))
+    content = {"settings": settings, "set": kind, "seed": seed} | json.loads(whole.read_text("utf-8"))
     whole.unlink()
     write_text(place, json.dumps(content) + "\n")
-    return place
 
 
 def collect_audits(work: Path, size: str) -> Path:
     """Writes the figures and scores of all audits that are done; returns where."""
-    keys = ("set", "seed", "figures", "scores", "chance", "similarity")
+    keys = ("set", "seed", "settings", "figures", "scores", "chance", "similarity")
     audits = [
-        json.loads(path.read_text("utf-8")) for path in sorted((work / "audits" / size).glob("*/seed*.json"))
+        json.loads(path.read_text("utf-8")) for path in sorted((work / "audits" / size).rglob("seed*.json"))
     ]
     content: dict[str, Any] = {
         "kind": "science audit",

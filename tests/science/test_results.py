@@ -122,6 +122,7 @@ def test_table_of_audits() -> None:
         return {
             "set": kind,
             "seed": seed,
+            "settings": {"MoCo": "any hue"},
             "figures": {"MoCo": figures},
             "scores": scores,
             "commit": "abc",
@@ -135,5 +136,5 @@ def test_table_of_audits() -> None:
         "masks": "files",
     }
     lines = audit_table(result).splitlines()
-    assert lines[2] == "| MoCo | unbiased | 42.0 ± 2.8 | 22.0 ± 2.8 | – | – | 50.5 ± 0.7 | – | – |"
-    assert lines[3] == "| MoCo | biased | 30.0 | – | – | – | 50.0 | – | – |"
+    assert lines[2] == "| MoCo | any hue | unbiased | 42.0 ± 2.8 | 22.0 ± 2.8 | – | – | 50.5 ± 0.7 | – | – |"
+    assert lines[3] == "| MoCo | any hue | biased | 30.0 | – | – | – | 50.0 | – | – |"
