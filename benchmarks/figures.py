@@ -31,16 +31,20 @@ SETTINGS = {
     "smaller crops": "#6a9f58",
 }
 SETS = {"unbiased": "#1b6ca8", "biased": "#d1495b", "original": "#6a9f58"}
+METHODS = {"moco": "#1b6ca8", "mscl": "#d1495b", "moco-symmetric": "#7fb3d9", "fima": "#6a9f58"}
 APART = 0.2  # between the colours of a row
 
 Result = dict[str, Any]
 
 
 def main() -> None:
-    """Draws both figures."""
+    """Draws what there are results for."""
     science = json.loads((ROOT / "results" / "science" / "cpu.json").read_text("utf-8"))
     with matplotlib.rc_context(STYLE):
-        for name, figure in {"rows": rows_figure(science), "sets": sets_figure(science)}.items():
+        drawn = {"rows": rows_figure(science), "curves": curves_figure(science)}
+        if any(cell["set"] == "biased" for cell in science["cells"]):
+            drawn["sets"] = sets_figure(science)
+        for name, figure in drawn.items():
             path = ROOT / "docs" / f"evidence-{name}.svg"
             figure.savefig(path, metadata={"Date": None}, facecolor="white")
             print(path.relative_to(ROOT))
@@ -69,6 +73,28 @@ def sets_figure(science: Result) -> Figure:
     ]
     judged = {cell["row"] for cell in cells if cell["set"] == "biased"}
     return _grouped(science, [cell for cell in cells if cell["row"] in judged], "set", SETS)[0]
+
+
+def curves_figure(science: Result) -> Figure:
+    """The loss that all rows share over the steps on the unbiased set, a panel for each setting, a line for each seed."""
+    cells = [cell for cell in science["cells"] if cell["set"] == "unbiased" and cell["curve"]]
+    settings = [name for name in SETTINGS if any(cell["setting"] == name for cell in cells)]
+    figure = Figure(figsize=(8.4, 2.9), layout="constrained")
+    axes = list(figure.subplots(1, len(settings), sharey=True, squeeze=False)[0])
+    for axis, setting in zip(axes, settings, strict=True):
+        for row, color in METHODS.items():
+            for cell in cells:
+                if cell["row"] == row and cell["setting"] == setting:
+                    axis.plot(cell["curve"]["step"], cell["curve"]["instance"], color=color, linewidth=1.2)
+        axis.axhline(science["guess"], color="0.7", linestyle="--", linewidth=1)
+        axis.set(title=setting, xlabel="step")
+        axis.title.set_fontsize(10)
+    axes[0].set_ylabel("contrastive loss")
+    for row, color in METHODS.items():
+        axes[0].plot([], [], color=color, label=science["titles"][row])
+    shown = axes[0].get_legend_handles_labels()
+    figure.legend(*shown, loc="outside upper center", ncols=len(METHODS), frameon=False)
+    return figure
 
 
 def _grouped(

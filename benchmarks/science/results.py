@@ -33,6 +33,9 @@ def collect(work: Path, size: str) -> Path | None:
         "chosen": chosen_settings(size),
         "heads": {name: row.head for name, row in ROWS.items() if row.head},
         "chance": cells[0]["chance"],
+        "guess": float(
+            np.log(1 + cells[0]["config"]["method"]["queue"])
+        ),  # contrastive loss of one who knows nothing
         "data": cells[0]["data"],
         "sets": {cell["set"]: cell["made_from"]["set"] for cell in cells},
         "cells": [_short(cell) for cell in cells],

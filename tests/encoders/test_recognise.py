@@ -66,6 +66,13 @@ def test_our_own_are_named_with_what_to_do(tmp_path: Path) -> None:
     for path in (run / ENCODER, out / "model.safetensors"):
         with pytest.raises(CheckpointError, match="is an encoder of kinevec, with nothing to convert"):
             bring(path)
+    for stranger in (
+        run / "other.safetensors",
+        out / "other.safetensors",
+    ):  # beside ours, or with a header of its own
+        save_file({"a": torch.ones(1)}, stranger, {"config": "a: 1"})
+        with pytest.raises(CheckpointError, match="of no kind that is known"):
+            bring(stranger)
     with pytest.raises(
         CheckpointError, match=r"is a checkpoint of kinevec at step 12, .*encoder\.safetensors beside it"
     ):

@@ -1,6 +1,7 @@
 """An export that is killed, at any of the moments at which it changes a folder, loses no model."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from kinevec import encoders
 from kinevec.config import Config, Model
 from kinevec.encoders import Loaded
-from kinevec.encoders.layout import OLD, PART, aside, check_place
+from kinevec.encoders.layout import OLD, PART, aside, check_place, kept_aside
 from kinevec.errors import InputError
 from kinevec.exchange.export import export
 from kinevec.models import build_encoder
@@ -59,6 +60,10 @@ def test_at_every_moment_a_whole_model_is_found_and_the_next_export_tidies_up(
         check_place(out)
         found = encoders.load(out).identity
         assert found in (before.identity, after.identity), moment
+        if out.exists():  # and somebody removes the model: what is left aside is whole, or is no model
+            shutil.rmtree(out)
+            if kept_aside(out):
+                assert encoders.load(out).identity == before.identity, moment
         moment += 1
     assert moment >= 6
     assert only_aside >= 1  # between both renames

@@ -25,7 +25,7 @@ def put(place: Path, row: str, r1: float, linear: float, **more: Any) -> None:
         "data": {"train": 431, "test": 430, "classes": 27},
         "spent": {"seconds": 90.0, "processor": 60.0},
         "steps": 650,
-        "config": {"train": {"epochs": 50}},
+        "config": {"train": {"epochs": 50}, "method": {"queue": 128}},
         "provenance": {"commit": "abc", "machine": "a machine"},
         "made_from": {"set": {"kind": "unbiased"}},
     }

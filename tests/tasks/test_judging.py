@@ -163,7 +163,7 @@ def test_stopped_by_hand_it_says_what_is_kept(
 
     run = make_run(tmp_path / "a", 0)
     monkeypatch.setattr(evaluation, "evaluate", stopped)
-    with pytest.raises(Interrupted, match="^interrupted: nothing earlier is lost") as caught:
+    with pytest.raises(Interrupted, match=r"^interrupted: nothing earlier is lost") as caught:
         tasks.evaluate(run, data)
     assert caught.value.exit_code == 130
     monkeypatch.setattr("kinevec.tasks.auditing.score", stopped)

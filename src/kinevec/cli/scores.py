@@ -52,7 +52,9 @@ def say_filed(filed: "Filed") -> None:
         + (f" (in place of the same of {filed.replaces})" if filed.replaces else "")
     )
     if filed.beside:
-        say(f"{filed.beside} is another evaluation (of other data, or by other protocols or settings) and was kept")
+        say(
+            f"{filed.beside} is another evaluation (of other data, or by other protocols or settings) and was kept"
+        )
 
 
 def print_per_class(result: "Evaluation") -> None:

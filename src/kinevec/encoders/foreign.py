@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kinevec import config as configuration
 from kinevec.config import Clip, Config, Model, Views
-from kinevec.encoders.layout import is_exported
+from kinevec.encoders.layout import WEIGHTS, is_exported
 from kinevec.encoders.loaded import Loaded
 from kinevec.encoders.weights import SAFE, filled, read_safetensors, read_weights, shape_only
 from kinevec.errors import CheckpointError, ConfigError
@@ -202,7 +202,7 @@ def bring(
         raise ConfigError(f"unknown kind '{kind}'; known: {', '.join(KINDS)}")
     if path.suffix == SAFE:
         weights, header = read_safetensors(path)
-        if "config" in header or is_exported(path.parent):
+        if {"config", "step"} <= header.keys() or (path.name == WEIGHTS and is_exported(path.parent)):
             raise CheckpointError(
                 f"{path}: is an encoder of kinevec, with nothing to convert: use it as it is, as in `kinevec eval`, or "
                 "`kinevec export` it"

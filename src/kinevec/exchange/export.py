@@ -124,7 +124,8 @@ def _whole_folder(out: Path) -> Iterator[Path]:
                 if old.exists():
                     old.rename(out)
                 raise
-            shutil.rmtree(old, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                old.rename(new)  # first: half removed, it must not be taken for a model that can be put back
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
