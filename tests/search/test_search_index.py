@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kinevec.config import Config, Train
+from kinevec.data.lock import alone
 from kinevec.data.prepare.check import Stamp
 from kinevec.data.records import Record
 from kinevec.encoders import Loaded
@@ -397,6 +398,17 @@ def test_what_is_no_index(fill: Fill, loaded: Loaded, tmp_path: Path) -> None:
         Index.open(folder)
 
 
+def test_an_index_that_another_process_made_just_before_is_opened(fill: Fill, loaded: Loaded) -> None:
+    with fill([2, 1]) as index, Index.create(index.folder, loaded, Settings(length=9)) as other:
+        assert len(other) == 3
+        assert other.settings == index.settings
+
+
+def test_an_index_is_made_by_one_process_at_a_time(loaded: Loaded, tmp_path: Path) -> None:
+    with alone(tmp_path / "new", "making it"), pytest.raises(OutputError, match="another process"):
+        Index.create(tmp_path / "new", loaded, Settings())
+
+
 def test_a_creation_that_was_interrupted_begins_anew(fill: Fill, loaded: Loaded, tmp_path: Path) -> None:
     index = fill([2])
     index.close()
@@ -440,7 +452,7 @@ def test_clips_are_found_by_video_and_time(fill: Fill, tmp_path: Path) -> None:
         assert find_clip(index, "yx.mp4", 6.0) == 15
         for name, at, says in [
             ("x.mp4", 0, "2 videos"),
-            ("z.mp4", 0, "has no such"),
+            ("z.mp4", 0, "has no video 'z.mp4' among 3"),
             ("yx.mp4", 6.1, "0 to 6.00 s"),
         ]:
             with pytest.raises(InputError, match=says):

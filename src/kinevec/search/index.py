@@ -38,6 +38,7 @@ from kinevec.train.checkpoint import ENCODER, save_encoder
 
 T = TypeVar("T")
 DATABASE = "index.sqlite"
+CHANGING = "changing this index"  # says the lock of its folder
 
 
 @dataclass(frozen=True)
@@ -83,29 +84,30 @@ class Index:
 
     @classmethod
     def create(cls, folder: Path, loaded: Loaded, settings: Settings) -> "Index":
-        """Makes an empty index for an encoder.
+        """Makes an empty index for an encoder; opens the one that another process has made there just before.
 
         Raises:
-            OutputError: the folder holds something else, or cannot be written.
+            OutputError: the folder holds something else, another process is at it, or it cannot be written.
         """
         ours = {FACTS, ENCODER, DATABASE, f"{DATABASE}-journal", LOCK}
-        with writing(folder):
-            if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - ours):
+        with alone(folder, CHANGING):
+            if (folder / FACTS).is_file():
+                return cls.open(folder)
+            if {entry.name for entry in folder.iterdir()} - ours:
                 raise OutputError(f"{folder}: exists and is no index; choose a new folder")
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in (FACTS, DATABASE, f"{DATABASE}-journal"):
-                (folder / name).unlink(missing_ok=True)  # of a creation that was interrupted
-        config = loaded.config
-        save_encoder(folder, loaded.encoder, config, loaded.step or 0)
-        store = Store(folder / DATABASE, create=True)
-        with store.transaction():
-            for key in ("generation", "rows"):
-                store.set_meta(key, 0)
-            for kind in (FULL, STATIC):
-                store.set_meta(f"sum {kind}", np.zeros(loaded.encoder.channels).tobytes())
-        store.close()
-        write_facts(folder, loaded, settings)
-        return cls.open(folder)
+            with writing(folder):
+                for name in (DATABASE, f"{DATABASE}-journal"):
+                    (folder / name).unlink(missing_ok=True)  # of a creation that was interrupted
+            save_encoder(folder, loaded.encoder, loaded.config, loaded.step or 0)
+            store = Store(folder / DATABASE, create=True)
+            with store.transaction():
+                for key in ("generation", "rows"):
+                    store.set_meta(key, 0)
+                for kind in (FULL, STATIC):
+                    store.set_meta(f"sum {kind}", np.zeros(loaded.encoder.channels).tobytes())
+            store.close()
+            write_facts(folder, loaded, settings)
+            return cls.open(folder)
 
     @classmethod
     def open(cls, folder: Path) -> "Index":
@@ -192,7 +194,7 @@ class Index:
         Raises:
             OutputError: another process is at it.
         """
-        with alone(self.folder, "changing this index"):
+        with alone(self.folder, CHANGING):
             writer = Writer(
                 self.folder, self.store, self.model["channels"], appearance=self.settings.appearance
             )
