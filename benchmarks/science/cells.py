@@ -64,7 +64,7 @@ class Cell:
 
     def folder(self, work: Path) -> Path:
         """Where it lies below `work`."""
-        place = Path(self.size, self.kind, self.row, self.called.replace(" ", "-"))
+        place = Path(self.size, self.kind, self.row, self.called.replace(",", "").replace(" ", "-"))
         if self.held is None:
             return work / "cells" / place / f"seed{self.seed}"
         return work / "search" / place / f"{self.held}-seed{self.seed}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rows import ROWS, SETTINGS
+from rows import CANDIDATES, ROWS, SETTINGS
 
 from kinevec.data.whole import write_text
 from kinevec.runtime import provenance
@@ -71,7 +71,7 @@ def collect_search(work: Path, size: str) -> Path | None:
         "size": size,
         "criterion": f"mean of {' and '.join(SCORES)} on training people held out, in percent",
         "titles": {name: row.title for name, row in ROWS.items()},
-        "settings": SETTINGS,
+        "settings": {name: SETTINGS[name] for name in CANDIDATES},
         "chosen": {row: max(scores, key=lambda name: scores[name]) for row, scores in val.items()},
         "mean": val,
         "trials": [_short(trial) for trial in trials],

@@ -27,7 +27,7 @@ if not {"gpu", "--size=gpu"} & set(sys.argv):
 
 from cells import Cell, claimed, finished, run_cell
 from results import chosen_settings, collect, collect_search
-from rows import AS_PRESET, ROWS, SEARCHED, SETTINGS, SIZES, SUPERVISED, UNTRAINED
+from rows import AS_PRESET, CANDIDATES, ROWS, SEARCHED, SETTINGS, SIZES, SUPERVISED, UNTRAINED
 from scenes import KINDS
 
 from kinevec.errors import Interrupted, KinevecError
@@ -67,7 +67,7 @@ def arguments_of(line: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--settings",
         type=names_of(SETTINGS),
-        help="default: of a search, all; else for each row what the search chose",
+        help="default: of a search, its candidates; else for each row what the search chose",
     )
     parser.add_argument("--held", **people, help="training people held out, one after the other, of a search")
     parser.add_argument("--collect", action="store_true", help="train nothing, write what is done")
@@ -102,7 +102,7 @@ def cells_of(arguments: argparse.Namespace) -> Iterator[Cell]:
     """Seeds outermost, so that all rows can be compared as soon as the first seed is through."""
     if arguments.search:
         rows = arguments.rows or SEARCHED
-        for held, name, row in itertools.product(arguments.held, arguments.settings or SETTINGS, rows):
+        for held, name, row in itertools.product(arguments.held, arguments.settings or CANDIDATES, rows):
             yield Cell(row, "unbiased", 0, arguments.size, held, SETTINGS[name], name)
         return
     chosen = chosen_settings(arguments.size)

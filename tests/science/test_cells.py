@@ -10,7 +10,7 @@ import run as runner
 import torch
 from cells import JUDGED, Cell, claimed, finished, run_cell, videos_of
 from numpy.typing import NDArray
-from rows import ROWS, SETTINGS, SUPERVISED, UNTRAINED, config_of
+from rows import CANDIDATES, ROWS, SETTINGS, SUPERVISED, UNTRAINED, config_of
 from scenes import Look
 from sets import write_sets
 from supervised import Recipe, train
@@ -208,6 +208,6 @@ def test_cells_take_the_setting_of_the_row_that_was_searched(monkeypatch: pytest
     assert cells[0].config.views.hue == 0.5
     tried = list(runner.cells_of(runner.arguments_of(["work", "--search", "--held", "s3,s7"])))
     assert {c.row for c in tried} == {"moco", "mscl", "fima"}  # each as often as the others
-    assert len(tried) == 2 * 3 * len(SETTINGS)
+    assert len(tried) == 2 * 3 * len(CANDIDATES)
     assert {(c.kind, c.seed) for c in tried} == {("unbiased", 0)}
     assert len({c.folder(Path()) for c in tried}) == len(tried)
