@@ -37,14 +37,14 @@ def query(file: Path) -> None:
 
 def into_folder(folder: Path) -> None:
     """Refuses a folder that cannot be written to."""
-    from kinevec.search.places import check_folder
+    from kinevec.data.places import check_folder
 
     check_folder(folder)
 
 
 def into_file(path: Path) -> None:
     """Refuses a file that cannot be written."""
-    from kinevec.search.places import check_file
+    from kinevec.data.places import check_file
 
     check_file(path)
 

@@ -9,6 +9,7 @@ from kinevec.cluster import Cluster
 from kinevec.data import Record, find_records
 from kinevec.data.manifest import read_manifest
 from kinevec.data.manifest_file import PARQUET
+from kinevec.data.places import check_folder
 from kinevec.data.whole import writing
 from kinevec.errors import InputError
 from kinevec.search import approximate
@@ -23,7 +24,6 @@ from kinevec.search.filters import Filter
 from kinevec.search.index import Index
 from kinevec.search.nothing import check_filter, why_nothing
 from kinevec.search.on_ray import OnRay
-from kinevec.search.places import check_folder
 from kinevec.search.query import Query, find_clip, query_clip, query_file, query_video
 from kinevec.search.ranking import EXACT_UP_TO, Results
 from kinevec.search.ranking import search as rank

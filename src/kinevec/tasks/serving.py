@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from kinevec.data.places import check_file
 from kinevec.errors import ConfigError, InputError, OutputError
 from kinevec.search.index import Index
-from kinevec.search.places import check_file
 
 LABELS = Path("labelled") / "labels.csv"  # below the index
 
