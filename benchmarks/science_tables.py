@@ -135,6 +135,29 @@ def audit_table(result: Result) -> str:
     return "\n".join(lines)
 
 
+def looks_table(result: Result) -> str:
+    """How features of frames and of motion agree in each encoder: mean ± standard deviation over seeds."""
+    lines = ["| | setting | same place | same time | activation follows speed |", "|---|---|---:|---:|---:|"]
+    looks: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for one in result["looks"]:
+        looks[one["title"], one["setting"]].append(one)
+    for (title, setting), own in looks.items():
+        shown = [
+            _spread((one[key] for one in own), 2, "+") for key in ("same place", "same time", "follows speed")
+        ]
+        lines.append("| " + " | ".join([title, setting if title not in UNBOUND else "", *shown]) + " |")
+    seeds = sorted({one["seed"] for one in result["looks"]})
+    facts = result["provenance"]
+    lines += [
+        "",
+        f"Means over {result['videos']} test videos of the unbiased set; seeds {', '.join(map(str, seeds))} (a single "
+        "number: one seed). Same place, same time: cosine of the features of frames and of their differences in the same "
+        "cell or step, less that in others. Activation follows speed: correlation over all pixels. "
+        f"{facts['machine']}; commit {facts['commit']}.",
+    ]
+    return "\n".join(lines)
+
+
 def _figure(estimates: list[Result]) -> str:
     known = [one["value"] for one in estimates if one.get("value") is not None]
     return _spread(known) if known and len(known) == len(estimates) else "–"
@@ -163,11 +186,12 @@ def calibration_table(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _spread(values: Iterable[float]) -> str:
+def _spread(values: Iterable[float], digits: int = 1, sign: str = "") -> str:
     found = list(values)
     if not found:
         return ""
-    return f"{np.mean(found):.1f} ± {np.std(found, ddof=1):.1f}" if len(found) > 1 else f"{found[0]:.1f}"
+    mean = f"{np.mean(found):{sign}.{digits}f}"
+    return f"{mean} ± {np.std(found, ddof=1):.{digits}f}" if len(found) > 1 else mean
 
 
 def _made(cells: list[Result]) -> str:

@@ -13,7 +13,14 @@ import sys
 from pathlib import Path
 
 from method_tables import flow_table, judged_table, step_table, terms_table
-from science_tables import audit_table, background_table, calibration_table, science_table, search_table
+from science_tables import (
+    audit_table,
+    background_table,
+    calibration_table,
+    looks_table,
+    science_table,
+    search_table,
+)
 from speed_tables import loader_table, scale_table
 from step_tables import speed_table
 
@@ -32,6 +39,7 @@ TABLES = {
     "science": science_table,
     "science search": search_table,
     "science background": background_table,
+    "science looks": looks_table,
     "science audit": audit_table,
     "science calibration": calibration_table,
 }

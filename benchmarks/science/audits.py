@@ -71,7 +71,7 @@ def main() -> int:
 def cell_of(row: str, kind: str, seed: int, size: str, setting: str | None) -> Cell:
     """The cell whose encoder is audited."""
     chosen = chosen_settings(size).get(ROWS[row].head or row, AS_PRESET)
-    name = AS_PRESET if row == SUPERVISED else setting or chosen
+    name = AS_PRESET if row in (UNTRAINED, SUPERVISED) else setting or chosen
     return Cell(row, kind, seed, size, None, SETTINGS[name], name)
 
 

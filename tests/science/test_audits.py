@@ -1,17 +1,22 @@
-"""Audits of finished cells: the person cut out by the set before black, made once, collected without places."""
+"""Audits and looks of finished cells: the person cut out by the set before black, collected without places."""
 
 import json
 import threading
 from pathlib import Path
 
 import audits
+import looks
+import numpy as np
 import pytest
 from cells import Cell, run_cell
-from rows import SETTINGS, SUPERVISED
+from rows import SETTINGS, SUPERVISED, UNTRAINED
 from scenes import Look
 from sets import write_sets
 
+from kinevec import encoders
+from kinevec.data import find_records
 from kinevec.errors import InputError
+from kinevec.show.look import look
 
 QUICK = {"train.epochs": 1, "train.warmup_epochs": 0, "clip.stride": 2, "clip.size": 32, "train.batch": 4}
 
@@ -43,6 +48,24 @@ def test_an_audit_is_made_once_and_collected(
     assert set(found["figures"]) == {"MoCo", "untrained"}
     assert found["figures"]["MoCo"]["follows"]  # the masks were found, so backgrounds could be swapped
     assert str(work) not in path.read_text("utf-8")
+
+
+def test_looks_are_means_over_test_videos(
+    work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(looks, "RESULTS", tmp_path)
+    cell = Cell(UNTRAINED, "unbiased", 0, "cpu", None, QUICK, "quick")
+    run_cell(cell, work, threading.Event())
+    content = json.loads(looks.looked(work, "cpu", [cell]).read_text("utf-8"))
+    assert content["videos"] == 2  # of eight, one in four
+    (one,) = content["looks"]
+    loaded = {"it": encoders.load(cell.folder(work) / "run")}
+    videos = [record for record in find_records(work / "sets" / "unbiased") if record.split == "test"]
+    seen = [look(loaded, videos[place].path).seen["it"] for place in (0, 4)]
+    assert one["same place"] == pytest.approx(np.mean([each.affinity.same_place for each in seen]))
+    assert one["same time"] == pytest.approx(np.mean([each.affinity.same_time for each in seen]))
+    assert one["follows speed"] == pytest.approx(np.mean([each.on_motion for each in seen]))
+    assert audits.cell_of(UNTRAINED, "unbiased", 0, "cpu", "any hue").called == "as preset"
 
 
 def test_encoders_are_of_the_setting_that_was_chosen_or_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,14 @@ import results
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from science_tables import audit_table, background_table, calibration_table, science_table, search_table
+from science_tables import (
+    audit_table,
+    background_table,
+    calibration_table,
+    looks_table,
+    science_table,
+    search_table,
+)
 
 
 def put(place: Path, row: str, r1: float, linear: float, **more: Any) -> None:
@@ -138,3 +145,24 @@ def test_table_of_audits() -> None:
     lines = audit_table(result).splitlines()
     assert lines[2] == "| MoCo | any hue | unbiased | 42.0 ± 2.8 | 22.0 ± 2.8 | – | – | 50.5 ± 0.7 | – | – |"
     assert lines[3] == "| MoCo | any hue | biased | 30.0 | – | – | – | 50.0 | – | – |"
+
+
+def test_table_of_looks() -> None:
+    def one(title: str, seed: int, place: float) -> dict[str, Any]:
+        return {
+            "title": title,
+            "setting": "as preset",
+            "seed": seed,
+            "same place": place,
+            "same time": -0.5,
+            "follows speed": 0.126,
+        }
+
+    result = {
+        "looks": [one("untrained", 0, 0.1), one("MoCo", 0, 0.2), one("MoCo", 1, 0.4)],
+        "videos": 108,
+        "provenance": {"machine": "a machine", "commit": "abc"},
+    }
+    lines = looks_table(result).splitlines()
+    assert lines[2] == "| untrained |  | +0.10 | -0.50 | +0.13 |"
+    assert lines[3] == "| MoCo | as preset | +0.30 ± 0.14 | -0.50 ± 0.00 | +0.13 ± 0.00 |"

@@ -1,0 +1,109 @@
+"""How features of frames and of motion agree in the encoders of finished cells (FIMA, figure 5), over many test videos.
+
+    python benchmarks/science/looks.py WORK --rows moco,mscl,fima,supervised --seeds 0
+
+What `kinevec show` says of one video, averaged: how much more alike a cell's features of frames and of their differences
+are at the same place than at others, likewise at the same time, and how far activation follows speed. On the set
+`unbiased`; results: results/science/looks_SIZE.json.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from audits import cell_of
+from cells import Cell, videos_of
+from results import RESULTS
+from rows import ROWS, SETTINGS, SIZES, SUPERVISED, UNTRAINED
+from run import names_of, numbers_of
+
+from kinevec import encoders
+from kinevec.data.whole import write_text
+from kinevec.encoders import Loaded
+from kinevec.errors import KinevecError
+from kinevec.runtime import provenance
+from kinevec.show.look import look
+
+KIND = "unbiased"
+EVERY = 4  # one of so many test videos is looked at
+KEYS = ("same place", "same time", "follows speed")
+
+
+def main() -> int:
+    """Runs the command; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--size", choices=tuple(SIZES), default="cpu")
+    parser.add_argument(
+        "--rows", type=names_of(ROWS), default=[UNTRAINED, "moco", "mscl", "fima", SUPERVISED]
+    )
+    parser.add_argument("--seeds", type=numbers_of, default=[0])
+    parser.add_argument(
+        "--setting", choices=tuple(SETTINGS), help="default: for each row what the search chose"
+    )
+    arguments = parser.parse_args()
+    if arguments.size == "cpu":
+        torch.set_num_threads(1)  # two processes on two cores do more than one of two threads
+    try:
+        cells = [
+            cell_of(row, KIND, seed, arguments.size, arguments.setting)
+            for seed in arguments.seeds
+            for row in arguments.rows
+        ]
+        print(f"written: {looked(arguments.work, arguments.size, cells)}")
+    except KinevecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def looked(work: Path, size: str, cells: list[Cell]) -> Path:
+    """Looks at test videos with the encoders of cells; returns where the means were written.
+
+    Raises:
+        InputError: a cell has not been trained.
+    """
+    loaded = {str(place): encoders.load(cell.folder(work) / "run") for place, cell in enumerate(cells)}
+    test = videos_of(work / "sets" / KIND, None).only(lambda record: record.split == "test").records[::EVERY]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in loaded}
+    for record in test:
+        for name, numbers in _of_video(loaded, record.path, size).items():
+            found[name].append(numbers)
+    content = {
+        "kind": "science looks",
+        "size": size,
+        "set": KIND,
+        "videos": len(test),
+        "looks": [
+            {"title": ROWS[cell.row].title, "setting": cell.called, "seed": cell.seed}
+            | {key: float(np.nanmean([one[key] for one in found[str(place)]])) for key in KEYS}
+            for place, cell in enumerate(cells)
+        ],
+        "provenance": {key: value for key, value in provenance().items() if key != "command"},
+    }
+    path = RESULTS / f"looks_{size}.json"
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def _of_video(loaded: dict[str, Loaded], path: Path, size: str) -> dict[str, dict[str, Any]]:
+    seen = look(loaded, path, device="cpu" if size == "cpu" else "auto").seen
+    return {
+        name: {
+            "same place": one.affinity.same_place,
+            "same time": one.affinity.same_time,
+            "follows speed": one.on_motion,
+        }
+        for name, one in seen.items()
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
