@@ -1,6 +1,8 @@
 """Draws the figures of docs/evidence.md from results/science.
 
-python benchmarks/figures.py
+    python benchmarks/figures.py
+
+They are written to docs/evidence-*.svg.
 """
 
 import json

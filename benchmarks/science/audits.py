@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from cells import Cell, videos_of
 from results import RESULTS, chosen_settings
-from rows import AS_PRESET, ROWS, SETTINGS, SIZES, SUPERVISED, UNTRAINED
+from rows import ROWS, SETTINGS, SIZES, UNTRAINED, in_path, setting_of
 from run import names_of, numbers_of
 from scenes import KINDS
 
@@ -36,20 +36,9 @@ MASKS = f"the set `original`, grey level above {PERSON}"
 
 def main() -> int:
     """Runs the command; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--size", choices=tuple(SIZES), default="cpu")
-    parser.add_argument("--rows", type=names_of(ROWS), default=["moco", "mscl", "fima"])
+    parser = parser_of(__doc__)
     parser.add_argument("--sets", type=names_of(KINDS), default=["unbiased"])
-    parser.add_argument("--seeds", type=numbers_of, default=[0])
-    parser.add_argument(
-        "--setting", choices=tuple(SETTINGS), help="default: for each row what the search chose"
-    )
-    arguments = parser.parse_args()
-    if arguments.size == "cpu":
-        torch.set_num_threads(1)  # two processes on two cores do more than one of two threads
+    arguments = parsed(parser)
     try:
         for kind, seed in itertools.product(arguments.sets, arguments.seeds):
             cells = [
@@ -57,7 +46,7 @@ def main() -> int:
                 for row in arguments.rows
                 if row != UNTRAINED
             ]
-            named = (arguments.setting or "chosen").replace(" ", "-")
+            named = in_path(arguments.setting or "chosen")
             place = arguments.work / "audits" / arguments.size / kind / named / f"seed{seed}.json"
             audited(arguments.work, cells, place)
             print(place.with_suffix(".html"), flush=True)
@@ -68,10 +57,30 @@ def main() -> int:
     return 0
 
 
+def parser_of(about: str | None) -> argparse.ArgumentParser:
+    """Reads whose encoders are asked about."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--size", choices=tuple(SIZES), default="cpu")
+    parser.add_argument("--rows", type=names_of(ROWS), default=["moco", "mscl", "fima"])
+    parser.add_argument("--seeds", type=numbers_of, default=[0])
+    parser.add_argument(
+        "--setting", choices=tuple(SETTINGS), help="default: for each row what the search chose"
+    )
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """What the command line asks for; computes with one thread from here on, but on a GPU."""
+    arguments = parser.parse_args()
+    if arguments.size == "cpu":
+        torch.set_num_threads(1)  # two processes on two cores do more than one of two threads
+    return arguments
+
+
 def cell_of(row: str, kind: str, seed: int, size: str, setting: str | None) -> Cell:
     """The cell whose encoder is audited."""
-    chosen = chosen_settings(size).get(ROWS[row].head or row, AS_PRESET)
-    name = AS_PRESET if row in (UNTRAINED, SUPERVISED) else setting or chosen
+    name = setting_of(row, chosen_settings(size), setting)
     return Cell(row, kind, seed, size, None, SETTINGS[name], name)
 
 
@@ -99,10 +108,7 @@ def audited(work: Path, cells: Sequence[Cell], place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     result.facts["masks"]["source"] = MASKS
     write_audit(place.with_suffix(".html"), result)
-    whole = place.with_suffix(".whole.json")
-    result.write(whole)
-    content = {"settings": settings, "set": kind, "seed": seed} | json.loads(whole.read_text("utf-8"))
-    whole.unlink()
+    content = {"settings": settings, "set": kind, "seed": seed} | result.content
     write_text(place, json.dumps(content) + "\n")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rows import ROWS, SIZES, SUPERVISED, UNTRAINED, changes_of, config_of
+from rows import ROWS, SIZES, SUPERVISED, UNTRAINED, changes_of, config_of, in_path
 from sets import FAMILIES
 from supervised import Recipe
 from supervised import train as train_supervised
@@ -64,7 +64,7 @@ class Cell:
 
     def folder(self, work: Path) -> Path:
         """Where it lies below `work`."""
-        place = Path(self.size, self.kind, self.row, self.called.replace(",", "").replace(" ", "-"))
+        place = Path(self.size, self.kind, self.row, in_path(self.called))
         if self.held is None:
             return work / "cells" / place / f"seed{self.seed}"
         return work / "search" / place / f"{self.held}-seed{self.seed}"

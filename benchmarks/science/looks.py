@@ -7,19 +7,16 @@ are at the same place than at others, likewise at the same time, and how far act
 `unbiased`; results: results/science/looks_SIZE.json.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from audits import cell_of
+from audits import cell_of, parsed, parser_of
 from cells import Cell, videos_of
 from results import RESULTS
-from rows import ROWS, SETTINGS, SIZES, SUPERVISED, UNTRAINED
-from run import names_of, numbers_of
+from rows import ROWS, SUPERVISED, UNTRAINED
 
 from kinevec import encoders
 from kinevec.data.whole import write_text
@@ -35,21 +32,9 @@ KEYS = ("same place", "same time", "follows speed")
 
 def main() -> int:
     """Runs the command; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--size", choices=tuple(SIZES), default="cpu")
-    parser.add_argument(
-        "--rows", type=names_of(ROWS), default=[UNTRAINED, "moco", "mscl", "fima", SUPERVISED]
-    )
-    parser.add_argument("--seeds", type=numbers_of, default=[0])
-    parser.add_argument(
-        "--setting", choices=tuple(SETTINGS), help="default: for each row what the search chose"
-    )
-    arguments = parser.parse_args()
-    if arguments.size == "cpu":
-        torch.set_num_threads(1)  # two processes on two cores do more than one of two threads
+    parser = parser_of(__doc__)
+    parser.set_defaults(rows=[UNTRAINED, "moco", "mscl", "fima", SUPERVISED])
+    arguments = parsed(parser)
     try:
         cells = [
             cell_of(row, KIND, seed, arguments.size, arguments.setting)

@@ -88,6 +88,24 @@ SETTINGS: dict[str, dict[str, object]] = {
 CANDIDATES = tuple(SETTINGS)[:4]  # of the search; the others answer questions that came up
 
 
+def setting_of(row: str, chosen: Mapping[str, str], asked: str | None = None) -> str:
+    """The name of the setting that a row is trained with: what was asked for, else what the search chose.
+
+    Untrained and supervised encoders know no other than that of the preset.
+
+    Args:
+        chosen: row → setting, of the rows that the search was made for.
+    """
+    if row in (UNTRAINED, SUPERVISED):
+        return AS_PRESET
+    return asked or chosen.get(ROWS[row].head or row, AS_PRESET)
+
+
+def in_path(setting: str) -> str:
+    """The name of a setting as that of a folder."""
+    return setting.replace(",", "").replace(" ", "-")
+
+
 @dataclass(frozen=True)
 class Size:
     """How large an experiment is: the encoder, its clips, and how it is computed.

@@ -27,7 +27,7 @@ if not {"gpu", "--size=gpu"} & set(sys.argv):
 
 from cells import Cell, claimed, finished, run_cell
 from results import chosen_settings, collect, collect_search
-from rows import AS_PRESET, CANDIDATES, ROWS, SEARCHED, SETTINGS, SIZES, SUPERVISED, UNTRAINED
+from rows import CANDIDATES, ROWS, SEARCHED, SETTINGS, SIZES, setting_of
 from scenes import KINDS
 
 from kinevec.errors import Interrupted, KinevecError
@@ -107,9 +107,8 @@ def cells_of(arguments: argparse.Namespace) -> Iterator[Cell]:
         return
     chosen = chosen_settings(arguments.size)
     for seed, kind, row in itertools.product(arguments.seeds, arguments.sets, arguments.rows or ROWS):
-        bound = row in (UNTRAINED, SUPERVISED)  # of which no setting says anything
-        own = [AS_PRESET] if bound else arguments.settings or [chosen.get(ROWS[row].head or row, AS_PRESET)]
-        for name in own:
+        asked = arguments.settings or [None]
+        for name in dict.fromkeys(setting_of(row, chosen, one) for one in asked):
             yield Cell(row, kind, seed, arguments.size, None, SETTINGS[name], name)
 
 

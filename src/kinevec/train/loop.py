@@ -76,9 +76,7 @@ def pretrain(
     """
     with ranks.joined(config.train.device) as device:
         with ranks.together():
-            _check_settings(config)
-            refuse_busy(folder, TRAINING)
-            _check_folder(folder, resume)
+            _refuse(config, folder, resume)
             _check_enough(videos)
         with _claimed(folder):
             with ranks.together():
@@ -103,11 +101,16 @@ def check_request(config: Config, folder: Path, resume: bool) -> None:
 
     Raises: ConfigError, OutputError, CheckpointError as for `pretrain`.
     """
+    _refuse(config, folder, resume)
+    if resume:
+        load_checkpoint(folder, config)
+
+
+def _refuse(config: Config, folder: Path, resume: bool) -> None:
+    """Refuses what can be told without reading a checkpoint."""
     _check_settings(config)
     refuse_busy(folder, TRAINING)
     _check_folder(folder, resume)
-    if resume:
-        load_checkpoint(folder, config)
 
 
 def _check_settings(config: Config) -> None:

@@ -34,16 +34,20 @@ class Audit:
     examples: tuple[Example, ...]
     facts: Mapping[str, Any]
 
-    def write(self, path: Path) -> None:
-        """Writes all but the examples as JSON, atomically."""
-        content = {
+    @property
+    def content(self) -> dict[str, Any]:
+        """All but the examples, as JSON has it."""
+        return {
             "figures": _plain(self.figures),
             "scores": _plain(self.scores),
             "chance": dict(self.chance),
             "similarity": _plain(self.similarity),
             **self.facts,
         }
-        write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def write(self, path: Path) -> None:
+        """Writes all but the examples as JSON, atomically."""
+        write_text(path, json.dumps(self.content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _plain(value: Any) -> Any:
