@@ -31,7 +31,7 @@ SETTINGS = {
     "any hue": "#d18f1b",
     "any hue at a third of the rate": "#8a5a9e",
     "smaller crops": "#6a9f58",
-    "any hue at a third of the rate, three times as long": "#3d2645",
+    "any hue at a third of the rate for three times as long": "#3d2645",
 }
 SETS = {"unbiased": "#1b6ca8", "biased": "#d1495b", "original": "#6a9f58"}
 METHODS = {"moco": "#1b6ca8", "mscl": "#d1495b", "moco-symmetric": "#7fb3d9", "fima": "#6a9f58"}

@@ -139,16 +139,23 @@ def check_torchrun(words: Sequence[str]) -> None:
 
 
 def check_script(words: Sequence[str]) -> None:
-    """A script of the repository, which knows the options."""
+    """A script of the repository, which knows the options, itself or through a script beside it."""
     script = ROOT / words[0]
     assert script.is_file(), f"{script} is not there"
-    known = {
-        node.value
-        for node in ast.walk(ast.parse(script.read_text("utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
+    known = words_of(script)
     for word in words[1:]:
         assert not word.startswith("--") or word.partition("=")[0] in known, f"{script.name} knows no {word}"
+
+
+def words_of(script: Path) -> set[str]:
+    """The strings of a script and of the scripts beside it that it imports."""
+    nodes = list(ast.walk(ast.parse(script.read_text("utf-8"))))
+    found = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    for beside in (script.with_name(f"{module}.py") for module in modules):
+        if beside.is_file():
+            found |= words_of(beside)
+    return found
 
 
 def check_pip(words: Sequence[str]) -> None:

@@ -79,7 +79,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "any hue": _ANY_HUE,
     "any hue at a third of the rate": {**_ANY_HUE, "train.lr": 0.0005},
     "smaller crops": {"views.area": "[0.3, 1.0]"},
-    "any hue at a third of the rate, three times as long": {
+    "any hue at a third of the rate for three times as long": {
         **_ANY_HUE,
         "train.lr": 0.0005,
         "train.epochs": 150,

@@ -211,3 +211,10 @@ def test_cells_take_the_setting_of_the_row_that_was_searched(monkeypatch: pytest
     assert len(tried) == 2 * 3 * len(CANDIDATES)
     assert {(c.kind, c.seed) for c in tried} == {("unbiased", 0)}
     assert len({c.folder(Path()) for c in tried}) == len(tried)
+
+
+def test_every_row_and_setting_can_be_asked_for() -> None:
+    names = [",".join(SETTINGS), ",".join(ROWS)]
+    asked = runner.arguments_of(["work", "--settings", names[0], "--rows", names[1]])
+    assert asked.settings == list(SETTINGS)
+    assert asked.rows == list(ROWS)
