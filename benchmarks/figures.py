@@ -6,6 +6,8 @@ They are written to docs/evidence-*.svg.
 """
 
 import json
+import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,15 +69,16 @@ def rows_figure(science: Result) -> Figure:
 
 
 def sets_figure(science: Result) -> Figure:
-    """The rows on each set, with the setting that the search chose: what another background does to a score."""
-    chosen, heads = science["chosen"], science["heads"]
+    """The rows on each set with one setting, that of most rows on `biased`: what another background does to a score."""
+    biased = [cell for cell in science["cells"] if cell["set"] == "biased"]
+    judged = {cell["row"] for cell in biased}
+    common, _ = Counter(cell["setting"] for cell in biased if cell["row"] not in BOUNDS).most_common(1)[0]
     cells = [
         cell
         for cell in science["cells"]
-        if cell["setting"] == chosen.get(heads.get(cell["row"], cell["row"]), cell["setting"])
+        if cell["row"] in judged and (cell["row"] in BOUNDS or cell["setting"] == common)
     ]
-    judged = {cell["row"] for cell in cells if cell["set"] == "biased"}
-    return _grouped(science, [cell for cell in cells if cell["row"] in judged], "set", SETS)[0]
+    return _grouped(science, cells, "set", SETS)[0]
 
 
 def curves_figure(science: Result) -> Figure:
@@ -90,7 +93,7 @@ def curves_figure(science: Result) -> Figure:
                 if cell["row"] == row and cell["setting"] == setting:
                     axis.plot(cell["curve"]["step"], cell["curve"]["instance"], color=color, linewidth=1.2)
         axis.axhline(science["guess"], color="0.7", linestyle="--", linewidth=1)
-        axis.set(title=setting, xlabel="step")
+        axis.set(title=textwrap.fill(setting, 24), xlabel="step")
         axis.title.set_fontsize(10)
     axes[0].set_ylabel("contrastive loss")
     for row, color in METHODS.items():
