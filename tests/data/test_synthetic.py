@@ -41,6 +41,15 @@ def test_a_video_depends_on_its_seed_class_and_number_only():
         assert np.abs(video.astype(int) - other).mean() > 10
 
 
+def test_less_light_falls_on_the_background_alone():
+    config = SynthConfig(frames=6, size=48)
+    full, half, none = (render_scene(replace(config, light=light), "zigzag", 2) for light in (1.0, 0.5, 0.0))
+    np.testing.assert_array_equal(full.mask, half.mask)
+    np.testing.assert_allclose(half.background, full.background / 2, atol=1)
+    assert not none.background.any()
+    assert none.frames[none.mask].max() > 100
+
+
 def test_a_biased_set_shows_the_same_motion_before_other_backgrounds():
     config = SynthConfig(frames=6, size=48)
     plain, biased = (
@@ -414,6 +423,9 @@ def test_a_place_that_holds_something_else_is_refused(written, tmp_path):
         ({"test_share": float("nan")}, "test_share is nan"),
         ({"test_share": 0.25, "videos_per_class": 1}, "0.25 of 1 videos per class is 0 test videos"),
         ({"test_share": 0.9, "videos_per_class": 2}, "0.9 of 2 videos per class is 2 test videos"),
+        ({"light": -0.1}, "light is -0.1; it must lie between 0"),
+        ({"light": 1.5}, "light is 1.5"),
+        ({"light": float("nan")}, "light is nan"),
         ({"background": "plain"}, "background is 'plain'; it must be one of unbiased, biased"),
     ],
 )

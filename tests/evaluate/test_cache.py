@@ -72,6 +72,12 @@ def test_what_was_kept_is_not_computed_again(
     assert extracted[2:] == [["a"]]
 
 
+def test_others_may_read_it(videos: Collection, tmp_path: Path, extracted: list[list[str]]) -> None:
+    features(videos, FeatureCache(tmp_path / "features"))
+    (plain := tmp_path / "plain").touch()
+    assert [path.stat().st_mode for path in (tmp_path / "features").iterdir()] == [plain.stat().st_mode]
+
+
 def test_labels_and_splits_may_change(videos: Collection, tmp_path: Path, extracted: list[list[str]]) -> None:
     cache = FeatureCache(tmp_path / "features")
     features(videos, cache)

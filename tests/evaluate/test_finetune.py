@@ -233,6 +233,8 @@ def test_a_saved_classifier_gives_the_same_answers(videos: Collection, tmp_path:
     path = tmp_path / "classifier.safetensors"
     config = replace(SMALL, epochs=1)
     found = finetune(loaded(), *parts(videos), config, "cpu", save=path)
+    (plain := tmp_path / "plain").touch()
+    assert path.stat().st_mode == plain.stat().st_mode  # others may read it
     saved = load_classifier(path)
     assert saved.classes == ["a", "b", "c"]
     assert saved.config == CONFIG

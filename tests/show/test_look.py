@@ -18,6 +18,7 @@ from kinevec.data.decode import probe, read_clip
 from kinevec.data.files import find_records
 from kinevec.encoders import Loaded
 from kinevec.errors import KinevecError, OutputError, UsageError, VideoError
+from kinevec.show.figures import changed_over, flow_over
 from kinevec.show.look import MOST, SIDE, look
 from kinevec.show.look_page import differing_clips, write_look
 from kinevec.tasks.showing import _names
@@ -72,6 +73,15 @@ def test_pictures_show_what_moves(video: Path) -> None:
     assert found.difference[20, 80, 3 * 20 - 2].max() < 60  # and left there
     assert found.flow[20, 5, 5].min() > 200  # nothing moves in the corner: nearly white
     assert found.seen["bright"].on_motion > 0.3
+
+
+def test_what_moves_is_laid_over_the_frames() -> None:
+    frames = np.full((1, 1, 4, 3), 100, np.uint8)
+    difference = np.array([127, 128, 50, 255], np.uint8)[None, None, :, None].repeat(3, -1)
+    assert changed_over(frames, difference)[0, 0, :, 0].tolist() == [100, 100, 22, 228]
+    assert changed_over(frames + 100, difference)[0, 0, :, 0].tolist() == [200, 200, 122, 255]
+    flow = np.array([[[[255, 255, 255], [255, 0, 51], [0, 0, 0], [128, 255, 255]]]], np.uint8)
+    assert flow_over(frames, flow)[0, 0].tolist() == [[100] * 3, [100, 0, 20], [0] * 3, [50, 100, 100]]
 
 
 def test_a_part_of_the_video_is_shown_by_its_times(video: Path) -> None:

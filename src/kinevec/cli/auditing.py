@@ -1,6 +1,6 @@
 """The command that says what a score rests on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,12 +75,14 @@ def print_audit(result: "Audit") -> None:
     )
     table.add_column("percent [95 % interval]")
     pairs = [(encoder, metric) for encoder in result.figures for metric in METRICS]
-    number_columns(table, *(f"{encoder}\n{metric}" for encoder, metric in pairs))
+    number_columns(table, *(f"{encoder}\n{metric}" for encoder, metric in pairs), "chance")
     reasons: dict[str, None] = {}
     for key, figure in FIGURES.items():
         found = {encoder: figures.get(key, {}) for encoder, figures in result.figures.items()}
         if any(found.values()):
-            table.add_row(figure.title, *(_cell(found[encoder].get(metric)) for encoder, metric in pairs))
+            cells = (_cell(found[encoder].get(metric)) for encoder, metric in pairs)
+            guesses = {metric: result.guess(key, metric) for metric in METRICS}
+            table.add_row(figure.title, *cells, _chances(guesses.values()))
         for encoder, estimates in found.items():
             for metric, value in estimates.items():
                 if value.undefined:  # mostly the same for every figure
@@ -94,7 +96,8 @@ def print_audit(result: "Audit") -> None:
 def _scores(result: "Audit") -> Table:
     from kinevec.evaluate.audit.scores import METRICS
 
-    table = Table(title="Scores in %: train and test changed / test alone changed; in brackets untrained")
+    brackets = "; in brackets untrained" if len(result.scores) > 1 else ""
+    table = Table(title=f"Scores in %: train and test changed / test alone changed{brackets}")
     table.add_column("")
     number_columns(table, *METRICS)
     first = next(iter(result.scores.values()))
@@ -116,6 +119,11 @@ def _pair(sides: "Mapping[Side, Mapping[str, Estimate]]", metric: str, condition
     values = [sides[side][metric].value if side in sides else None for side in SIDES]
     texts = ["–" if value is None else f"{value:.1f}" for value in values]
     return texts[0] if condition == ORIGINAL else " / ".join(texts)
+
+
+def _chances(guesses: "Iterable[float | None]") -> str:
+    """One number where it is the same by every metric; nothing where a figure is reckoned above chance."""
+    return " / ".join(dict.fromkeys(f"{guess:.0f}" for guess in guesses if guess is not None))
 
 
 def _cell(value: "Estimate | None") -> str:

@@ -113,6 +113,9 @@ def synth(
     background: Annotated[
         str, typer.Option(help="unbiased, or biased: it tells the class in train and misleads in test.")
     ] = "unbiased",
+    light: Annotated[
+        float, typer.Option(help="Of the background, 0 to 1; in less light motion is learnt sooner.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="Same seed, same videos.")] = 0,
 ) -> None:
     """Make procedural motion videos: ten classes that differ only in how an object moves.
@@ -128,6 +131,7 @@ def synth(
         "size": size,
         "frames": frames,
         "background": background,
+        "light": light,
         "seed": seed,
     }
     wanted = config.from_dict(SynthConfig, values)

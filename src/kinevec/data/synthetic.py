@@ -49,6 +49,7 @@ class SynthConfig:
     background: Literal["unbiased", "biased"] = (
         "unbiased"  # biased: tells the class in train, misleads in test
     )
+    light: float = 1.0  # on the background; less than 1: darker and of less contrast
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -59,6 +60,8 @@ class SynthConfig:
             raise ConfigError(
                 f"size is {self.size} pixels; H.264 needs an even number. Take {self.size + 1}."
             )
+        if not 0 <= self.light <= 1:
+            raise ConfigError(f"light is {self.light}; it must lie between 0 (black) and 1.")
         if not 0 <= self.test_share < 1:
             raise ConfigError(f"test_share is {self.test_share}; it must be at least 0 and below 1.")
         if self.test_videos == 0 < self.test_share or self.test_videos == self.videos_per_class:
@@ -116,6 +119,7 @@ def render_scene(config: SynthConfig, label: str, index: int) -> SynthVideo:
     families = textures.background_families(len(CLASSES))
     family = families[_background_family(config, label, index, ground_rng)]
     canvas = textures.background_canvas(ground_rng, family, len(families), side=3 * config.size // 2)
+    canvas *= np.float32(config.light)
     heading, speed = ground_rng.uniform(0, 2 * np.pi), ground_rng.uniform(0.0005, 0.004) * config.size
     corner = ground_rng.uniform(0, canvas.shape[0], 2)
     drift = corner + speed * np.arange(config.frames)[:, None] * (np.cos(heading), np.sin(heading))

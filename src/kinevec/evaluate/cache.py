@@ -75,8 +75,8 @@ class FeatureCache:
         header = {"digest": _digest(clips)}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save = safetensors.numpy.save_file
-            write_whole(self._path(key), lambda aside: save({"clips": clips}, aside, header))
+            content = safetensors.numpy.save({"clips": clips}, header)  # save_file lets nobody else read it
+            write_whole(self._path(key), lambda aside: aside.write_bytes(content))
             self._bound()
         except (OSError, OutputError, safetensors.SafetensorError) as error:
             log.warning("features are not kept in %s: %s", self.folder, error)

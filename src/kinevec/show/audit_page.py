@@ -20,7 +20,7 @@ from kinevec.data.whole import write_text
 from kinevec.evaluate.audit import Audit, Estimate, Example
 from kinevec.evaluate.audit.figures import FIGURES
 from kinevec.evaluate.audit.scores import LINEAR, METRICS, R1
-from kinevec.evaluate.audit.settings import BACKGROUND, CONDITIONS, SIDES
+from kinevec.evaluate.audit.settings import BACKGROUND, BEFORE, CONDITIONS, SIDES
 from kinevec.show.curves import line_styles
 
 MOST, LITTLE = 67, 33  # percent: from here on "most", below there "little"
@@ -56,7 +56,7 @@ def summary(audit: Audit) -> list[str]:
     """What the figures of the linear probe say, in plain sentences; the first says what was done."""
     data, encoder = audit.facts["data"], audit.facts["encoder"]
     name, figures = next(iter(audit.figures.items()))
-    others = [found for other, found in audit.figures.items() if other != name]
+    others = {other: found for other, found in audit.figures.items() if other != name}
     sentences = [
         f"{encoder['source']}, judged on {data['test']} test videos of {data['classes']} classes as they are, and with "
         "one thing at a time taken away."
@@ -73,10 +73,16 @@ def summary(audit: Audit) -> list[str]:
     for key, words in rest.items():
         value = figures.get(key, {}).get(LINEAR)
         if value is not None and value.value is not None:
-            beside = [found[key][LINEAR].value for found in others if key in found]
-            note = "".join(f"; before training: {_percent(other)}" for other in beside if other is not None)
+            beside = {
+                _named(other): found[key][LINEAR].value for other, found in others.items() if key in found
+            }
+            note = "".join(f"; {who}: {_percent(its)}" for who, its in beside.items() if its is not None)
             sentences.append(f"{_amount(value.value)} {words} ({_percent(value.value)}{note}).")
     return sentences
+
+
+def _named(encoder: str) -> str:
+    return "before training" if encoder == BEFORE else encoder
 
 
 def _amount(value: float) -> str:
@@ -107,8 +113,7 @@ def figure_panels(audit: Audit, metrics: Sequence[str] = METRICS) -> str:
         for encoder, figures in audit.figures.items():
             for metric, value in figures.get(key, {}).items():
                 if metric in metrics:
-                    mark = _chance_mark(key, audit, metric)
-                    lines += _line(f"{encoder}, {metric}", value, styles[encoder], mark)
+                    lines += _line(f"{encoder}, {metric}", value, styles[encoder], audit.guess(key, metric))
                     if value.undefined:
                         reasons.setdefault(value.undefined, {})[f"{encoder}, {metric}"] = None
         if lines:
@@ -124,12 +129,6 @@ def figure_panels(audit: Audit, metrics: Sequence[str] = METRICS) -> str:
         for reason, whose in reasons.items()
     )
     return f'<div class="figures">{panels}</div>{missing}<p class="about note">{note}</p>'
-
-
-def _chance_mark(key: str, audit: Audit, metric: str) -> float | None:
-    if FIGURES[key].kind != "share":
-        return None
-    return 50.0 if key == "arrow" else audit.facts["masks"]["chance_to_follow"].get(metric)
 
 
 def _line(name: str, value: Estimate, style: str, chance: float | None) -> str:

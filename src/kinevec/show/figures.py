@@ -28,10 +28,26 @@ def activation_strip(look: Look, path: Path) -> None:
 
 
 def motion_strip(look: Look, path: Path) -> None:
-    """Frames, their difference, their flow, and the foreground cells of each encoder."""
-    rows = {"frames": look.frames, "difference": look.difference, "flow": look.flow}
+    """Frames, their difference and flow, alone and over the frames, and the foreground cells of each encoder."""
+    rows = {
+        "frames": look.frames,
+        "difference": look.difference,
+        "difference\nover frames": changed_over(look.frames, look.difference),
+        "flow": look.flow,
+        "flow\nover frames": flow_over(look.frames, look.flow),
+    }
     rows |= {f"foreground\n{name}": _dimmed(look.frames, seen.foreground) for name, seen in look.seen.items()}
     _strip(rows, look.times, path)
+
+
+def changed_over(frames: Pictures, difference: Pictures) -> Pictures:
+    """Frames, lighter or darker where they change; a difference is middle grey where they do not."""
+    return np.round(np.clip(frames + (difference - 127.5), 0, 255)).astype(np.uint8)
+
+
+def flow_over(frames: Pictures, flow: Pictures) -> Pictures:
+    """Frames tinted by the colour of their flow; it is white, and leaves them as they are, where nothing moves."""
+    return np.round(frames * (flow / 255)).astype(np.uint8)
 
 
 def affinity_matrices(seen: Mapping[str, Sight], path: Path) -> None:

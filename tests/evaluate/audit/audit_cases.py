@@ -79,6 +79,13 @@ class MiddleFrame(Hand):
         return nn.functional.adaptive_avg_pool2d(x[:, :, x.shape[2] // 2], 3).flatten(1)
 
 
+class FirstFrame(Hand):
+    """The same of the first frame."""
+
+    def read(self, x: Tensor) -> Tensor:
+        return nn.functional.adaptive_avg_pool2d(x[:, :, 0], 3).flatten(1)
+
+
 class Corners(Hand):
     """The colour of the corners of all frames, where nothing ever moves."""
 

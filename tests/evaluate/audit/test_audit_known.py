@@ -1,12 +1,15 @@
 """Encoders of which it is known what they read come out of an audit as just that."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from audit_cases import CLASSES, Corners, Hand, MiddleFrame, Motion, by_hand, write_set
+from audit_cases import CLASSES, CONFIG, Corners, FirstFrame, Hand, MiddleFrame, Motion, by_hand, write_set
 
+from kinevec import encoders
+from kinevec.config import Clip
 from kinevec.data.records import Record
 from kinevec.data.source import Collection
 from kinevec.errors import DataError
@@ -16,7 +19,7 @@ from kinevec.evaluate.audit.masks import FileMasks
 from kinevec.evaluate.audit.settings import CONDITIONS, ORIGINAL
 
 SETTINGS = AuditConfig(clips=2, resamples=200, examples=3, untrained=False)
-ENCODERS = {"middle": MiddleFrame, "corners": Corners, "motion": Motion}
+ENCODERS = {"first": FirstFrame, "middle": MiddleFrame, "corners": Corners, "motion": Motion}
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +37,25 @@ def cards(root: Path, collection: Collection) -> dict[str, Audit]:
     masks = FileMasks(root / "masks")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classify, "PENALTIES", (1e-3,))  # nothing here depends on the choice
-        return {
-            name: audit(by_hand(make()), collection, SETTINGS, masks=masks, device="cpu")
-            for name, make in ENCODERS.items()
-        }
+        loaded = {name: by_hand(make()) for name, make in ENCODERS.items()}
+        first, *others = loaded
+        found = audit(
+            loaded[first],
+            collection,
+            SETTINGS,
+            name=first,
+            beside={name: loaded[name] for name in others},
+            masks=masks,
+            device="cpu",
+        )
+    return {name: alone(found, name) for name in loaded}
+
+
+def alone(found: Audit, name: str) -> Audit:
+    """What was found of one encoder, as if it had been audited by itself."""
+    parts = (found.figures, found.scores, found.similarity)
+    figures, scores, similarity = ({"trained": part[name]} for part in parts)
+    return replace(found, figures=figures, scores=scores, similarity=similarity)
 
 
 def value(card: Audit, figure: str, metric: str) -> float:
@@ -60,7 +78,7 @@ def test_everything_is_read_from_the_videos_as_they_are(cards: dict[str, Audit],
 
 
 @METRICS
-@pytest.mark.parametrize("name", ["middle", "corners"])
+@pytest.mark.parametrize("name", ["first", "middle", "corners"])
 def test_what_reads_frames_is_all_static(cards: dict[str, Audit], name: str, metric: str) -> None:
     card = cards[name]
     assert value(card, "static", metric) == 100
@@ -178,6 +196,19 @@ def test_an_encoder_at_chance_gets_no_figures_but_a_reason(
         for estimate in card.figures["trained"][figure].values():
             assert estimate.value is None
             assert "the original scores 25.0 %, not clearly above chance (25.0 %)" in estimate.undefined
+
+
+def test_an_untrained_encoder_is_audited_as_such_and_once(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classify, "PENALTIES", (1e-3,))
+    few = collection.only(
+        lambda record: record.label in ("right", "up") and Path(record.name).stem in "016789"
+    )
+    loaded = replace(encoders.load("untrained:tiny"), config=replace(CONFIG, clip=Clip(4, 2, 16)))
+    settings = AuditConfig(clips=1, resamples=100, examples=0)
+    card = audit(loaded, few, settings, device="cpu")
+    assert list(card.figures) == list(card.scores) == list(card.similarity) == ["untrained"]
 
 
 def test_without_masks_all_but_the_background_is_judged(

@@ -12,6 +12,7 @@ from audit_cases import CONFIG, write_set
 from typer.testing import CliRunner
 
 from kinevec.cli import app
+from kinevec.cli.auditing import print_audit
 from kinevec.config import Clip, Model
 from kinevec.evaluate import classify
 from kinevec.evaluate.audit import Audit, Estimate, Example
@@ -120,6 +121,32 @@ def test_the_summary_follows_the_numbers() -> None:
     card = made()
     other = replace(card, figures={"untrained": card.figures["untrained"]})
     assert summary(other)[1:] == ["What its score rests on cannot be said: at chance <static>."]
+
+
+def test_the_summary_names_the_encoders_beside() -> None:
+    card, other, before = (made({"static": value}).figures["trained"] for value in (80, 60, 10))
+    beside = replace(made(), figures={"MoCo": card, "FIMA": other, "untrained": before})
+    assert "when nothing moves (80 %; FIMA: 60 %; before training: 10 %)." in " ".join(summary(beside))
+
+
+@pytest.mark.parametrize("encoders", [("trained", "untrained"), ("untrained",)])
+def test_the_table_has_intervals_and_what_guessing_reaches(
+    encoders: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = made()
+    parts = card.figures["trained"], card.scores["trained"]
+    print_audit(
+        replace(card, figures=dict.fromkeys(encoders, parts[0]), scores=dict.fromkeys(encoders, parts[1]))
+    )
+    printed = capsys.readouterr().out
+    rows = {
+        row[0]: row[1:] for row in (re.split(r" *[│┃] *", line)[1:-1] for line in printed.splitlines()) if row
+    }
+    cells = ["40 [30, 50]"] * 2 * len(encoders)
+    assert rows["Survives without motion"] == [*cells, ""]
+    assert rows["Tells forward from backward"] == ["", "62 [52, 72]"] * len(encoders) + ["50"]
+    assert rows["Follows the new background"] == [*cells, "33"]
+    assert ("in brackets untrained" in " ".join(printed.split())) == (len(encoders) > 1)
 
 
 def test_the_command_writes_table_json_and_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

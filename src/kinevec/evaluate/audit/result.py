@@ -8,7 +8,7 @@ from typing import Any
 
 from kinevec.data.whole import write_text
 from kinevec.evaluate.audit.collect import Example
-from kinevec.evaluate.audit.figures import Estimate
+from kinevec.evaluate.audit.figures import FIGURES, Estimate
 from kinevec.evaluate.audit.settings import Side
 
 Scores = Mapping[str, Mapping[Side, Mapping[str, Estimate]]]  # condition → side → metric
@@ -44,6 +44,19 @@ class Audit:
             "similarity": _plain(self.similarity),
             **self.facts,
         }
+
+    def guess(self, figure: str, metric: str) -> float | None:
+        """What guessing reaches in a figure, in percent; None where it is reckoned above chance.
+
+        Args:
+            figure: a key of FIGURES.
+        """
+        if FIGURES[figure].kind != "share":
+            return None
+        if figure == "arrow":
+            return 50.0
+        chance: float | None = self.facts["masks"]["chance_to_follow"].get(metric)
+        return chance
 
     def write(self, path: Path) -> None:
         """Writes all but the examples as JSON, atomically."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinevec.data.source import Collection, Progress
-from kinevec.encoders import Loaded
+from kinevec.encoders import UNTRAINED, Loaded
 from kinevec.errors import DataError
 from kinevec.evaluate.audit import scores as scoring
 from kinevec.evaluate.audit.collect import Collected, collect
@@ -17,7 +17,7 @@ from kinevec.evaluate.audit.figures import FIGURES, Estimate, bootstrap, lost, s
 from kinevec.evaluate.audit.masks import EstimatedMasks, Masks
 from kinevec.evaluate.audit.result import Audit, Scores
 from kinevec.evaluate.audit.scores import Floats, Given
-from kinevec.evaluate.audit.settings import BACKGROUND, CONDITIONS, ORIGINAL, REVERSED, AuditConfig
+from kinevec.evaluate.audit.settings import BACKGROUND, BEFORE, CONDITIONS, ORIGINAL, REVERSED, AuditConfig
 from kinevec.evaluate.cache import clips_made
 from kinevec.evaluate.checks import check, trained_on, warn_looped
 from kinevec.evaluate.copies import count_copies
@@ -28,7 +28,7 @@ from kinevec.train.checkpoint import untrained_encoder
 
 log = logging.getLogger(__name__)
 
-TRAINED, UNTRAINED = "trained", "untrained"
+TRAINED = "trained"
 
 
 def audit(
@@ -48,7 +48,7 @@ def audit(
         loaded: the encoder; it is not trained any further.
         collection: labelled videos with a train and a test split. Videos without a label are left out.
         settings: see there.
-        name: that the encoder goes by.
+        name: that the encoder goes by; one of `untrained:NAME` goes by that.
         beside: further encoders by their names, whose clips are made alike; they are audited in the same pass.
         masks: where the foreground of the videos is; None: estimated from the frames.
         device: where to compute.
@@ -61,12 +61,13 @@ def audit(
     check(collection)
     labelled = collection.only(lambda record: record.split in ("train", "test") and bool(record.label))
     _check_labels(labelled)
-    chosen = {name: loaded, **(beside or {})}
+    before = loaded.source.startswith(UNTRAINED)  # then there is nothing to set beside it
+    chosen = {BEFORE if before else name: loaded, **(beside or {})}
     if len({clips_made(one) for one in chosen.values()}) > 1:
         raise ValueError(f"the clips of {', '.join(chosen)} differ in shape or normalisation")
     encoders = {key: ClipEncoder(one.encoder, one.config, device) for key, one in chosen.items()}
-    if settings.untrained:
-        encoders[UNTRAINED] = ClipEncoder(untrained_encoder(loaded.config), loaded.config, device)
+    if settings.untrained and not before:
+        encoders[BEFORE] = ClipEncoder(untrained_encoder(loaded.config), loaded.config, device)
     counted = {
         "test_seen_in_training": trained_on(Path(loaded.source), labelled),
         "test_copies_of_training": count_copies(labelled, Path(loaded.source)),

@@ -9,6 +9,8 @@ from kinevec.motion.flow import check_method
 Side = Literal["both", "queries"]  # whose videos are changed: train and test, or test alone
 SIDES: tuple[Side, ...] = ("both", "queries")
 
+BEFORE = "untrained"  # the encoder as it was before training
+
 ORIGINAL = "original"
 BACKGROUND = "background swapped"
 SLOWER = "slower"
