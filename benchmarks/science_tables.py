@@ -10,6 +10,7 @@ Result = dict[str, Any]
 COLUMNS = {"R@1": "R@1", "linear top-1": "linear"}
 SETS = ("unbiased", "biased", "original")
 UNBOUND = ("untrained", "supervised")  # rows of which settings say nothing
+ENOUGH = 3  # seeds; a spread of fewer is marked
 OWN = "classifier top-1"
 BEHIND = "background"  # before a score: of the family of textures, not of the action
 
@@ -44,7 +45,7 @@ def science_table(result: Result) -> str:
         "",
         f"{data['test']} test videos of people never trained on, {data['train']} train videos, {data['classes']} "
         "classes; in bold the setting that the search chose for the method; mean ± standard deviation over seeds "
-        f"{', '.join(map(str, seeds))} (a single number: one seed); last step, nothing selected on test; minutes of one "
+        f"{', '.join(map(str, seeds))} (a single number: one seed; (2): two seeds); last step, nothing selected on test; minutes of one "
         f"processor core, judging included.{ceiling} {_made(cells)}",
     ]
     return "\n".join(lines)
@@ -75,7 +76,7 @@ def background_table(result: Result) -> str:
         "",
         "The same features of the test videos, asked for the action and for the family of textures behind the person; "
         f"{result['data']['classes']} of either, in percent; mean ± standard deviation over seeds (a single number: one "
-        f"seed). {_made(own)}",
+        f"seed; (2): two seeds). {_made(own)}",
     ]
     return "\n".join(lines)
 
@@ -128,7 +129,7 @@ def audit_table(result: Result) -> str:
     lines += [
         "",
         f"The linear probe of frozen features on {result['data']['test']} test videos, in percent; "
-        f"{result['protocol']['clips']} clips a video; seeds {', '.join(map(str, seeds))} (a single number: one seed); "
+        f"{result['protocol']['clips']} clips a video; seeds {', '.join(map(str, seeds))} (a single number: one seed; (2): two seeds); "
         f"–: the score as it is does not lie above chance with its whole interval, so that a share of it means "
         f"nothing. Masks: {result['masks']}. {_made(audits)}",
     ]
@@ -191,7 +192,10 @@ def _spread(values: Iterable[float], digits: int = 1, sign: str = "") -> str:
     if not found:
         return ""
     mean = f"{np.mean(found):{sign}.{digits}f}"
-    return f"{mean} ± {np.std(found, ddof=1):.{digits}f}" if len(found) > 1 else mean
+    if len(found) == 1:
+        return mean
+    few = f" ({len(found)})" if len(found) < ENOUGH else ""
+    return f"{mean} ± {np.std(found, ddof=1):.{digits}f}{few}"
 
 
 def _made(cells: list[Result]) -> str:

@@ -92,7 +92,10 @@ def test_table_of_cells(tmp_path: Path) -> None:
         lines[0]
         == "| | setting | unbiased R@1 | unbiased linear | biased R@1 | biased linear | steps | minutes |"
     )
-    assert lines[2] == "| + L_frame (FIMA) | as preset | 42.0 ± 2.8 | 50.0 ± 0.0 | 20.0 | 30.0 | 650 | 1 |"
+    assert (
+        lines[2]
+        == "| + L_frame (FIMA) | as preset | 42.0 ± 2.8 (2) | 50.0 ± 0.0 (2) | 20.0 | 30.0 | 650 | 1 |"
+    )
     assert lines[3] == "| supervised |  | 60.0 | 70.0 |  |  | 650 | 1 |"
     assert lines[4] == "| chance | | 3.7 | 3.7 | 3.7 | 3.7 |  |  |"
     assert "own classifier: unbiased 75.0." in lines[-1]
@@ -118,7 +121,9 @@ def test_table_of_backgrounds(tmp_path: Path) -> None:
     put(tmp_path / "cells" / "cpu" / "d", "fima", 1, 2)  # judged before anyone asked for backgrounds
     lines = background_table(read(results.collect(tmp_path, "cpu"))).splitlines()
     assert lines[0] == "| | setting | action R@1 | action linear | background R@1 | background linear |"
-    assert lines[2] == "| MoCo | as preset | 10.0 ± 0.0 | 20.0 ± 0.0 | 85.0 ± 7.1 | 95.0 ± 0.0 |"
+    assert (
+        lines[2] == "| MoCo | as preset | 10.0 ± 0.0 (2) | 20.0 ± 0.0 (2) | 85.0 ± 7.1 (2) | 95.0 ± 0.0 (2) |"
+    )
     assert lines[3] == ""
 
 
@@ -143,7 +148,10 @@ def test_table_of_audits() -> None:
         "masks": "files",
     }
     lines = audit_table(result).splitlines()
-    assert lines[2] == "| MoCo | any hue | unbiased | 42.0 ± 2.8 | 22.0 ± 2.8 | – | – | 50.5 ± 0.7 | – | – |"
+    assert (
+        lines[2]
+        == "| MoCo | any hue | unbiased | 42.0 ± 2.8 (2) | 22.0 ± 2.8 (2) | – | – | 50.5 ± 0.7 (2) | – | – |"
+    )
     assert lines[3] == "| MoCo | any hue | biased | 30.0 | – | – | – | 50.0 | – | – |"
 
 
@@ -165,4 +173,4 @@ def test_table_of_looks() -> None:
     }
     lines = looks_table(result).splitlines()
     assert lines[2] == "| untrained |  | +0.10 | -0.50 | +0.13 |"
-    assert lines[3] == "| MoCo | as preset | +0.30 ± 0.14 | -0.50 ± 0.00 | +0.13 ± 0.00 |"
+    assert lines[3] == "| MoCo | as preset | +0.30 ± 0.14 (2) | -0.50 ± 0.00 (2) | +0.13 ± 0.00 (2) |"

@@ -75,7 +75,7 @@ def print_difference(against: Mapping[str, Any]) -> None:
     """A table of `Comparison.content`."""
     table = Table(
         title="difference in percentage points",
-        caption=r"\[low, high]: 95 % interval over the test videos; p: signs flipped at random",
+        caption=r"\[low, high]: 95 % interval over the test videos; p: by flipping signs",
     )
     table.add_column("", no_wrap=True)
     number_columns(table, "first", "second", "difference", "p")

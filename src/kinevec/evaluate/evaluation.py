@@ -24,7 +24,7 @@ from kinevec.evaluate.significance import LEVEL, interval
 from kinevec.runtime import provenance
 from kinevec.train.checkpoint import untrained_encoder
 
-SURE = 99.95  # percent
+SURE = 99.0  # percent
 
 
 @dataclass(frozen=True)
