@@ -182,3 +182,16 @@ def test_weights_that_are_missing_cut_off_or_changed(exported: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match=r"config.json is there, but no model.safetensors"):
         encoders.load(exported)
+
+
+@pytest.mark.parametrize("entry", ["weight", "running_var"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(run: Path, tmp_path: Path, entry: str, value: float) -> None:
+    encoder = encoders.load(run).encoder
+    key = next(key for key in encoder.state_dict() if key.endswith(entry))
+    encoder.state_dict()[key].flatten()[:2] = value
+    save_encoder(tmp_path, encoder, CONFIG_OF_RUN, step=17)
+    with pytest.raises(
+        CheckpointError, match=f"damaged: 2 of its [0-9,]+ weights are not finite .* first in {key}"
+    ):
+        encoders.load(tmp_path)

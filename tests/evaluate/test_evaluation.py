@@ -183,6 +183,25 @@ def test_labels_on_one_side_only_cannot_be_scored(
         evaluate(run, Collection(records, collection.infos, ()), clips=1, untrained=False)
 
 
+def test_labels_among_which_nothing_is_told_apart_are_refused(
+    collection: Collection, run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def labelled(train: list[str], test: list[str]) -> Collection:
+        names = {"train": iter(train * 8), "test": iter(test * 4)}
+        records = tuple(replace(r, label=next(names[r.split])) for r in collection.records if r.split)
+        return Collection(records, collection.infos, ())
+
+    with pytest.raises(DataError, match=r"train split have one label \('a'\); scores need at least 2"):
+        evaluate(run, labelled(["a"], ["a", "b"]), clips=1, untrained=False)
+    with pytest.raises(DataError, match=r"4 of 4 labelled test .* no train video has \('c'\); nothing"):
+        evaluate(run, labelled(["a", "b"], ["c"]), clips=1, untrained=False)
+    evaluate(run, labelled(["a", "b"], ["a", "c"]), clips=1, untrained=False)
+    assert "2 of 4 labelled test videos have a label that no train video has ('c')" in caplog.text
+    caplog.clear()
+    evaluate(run, labelled(["a", "b"], ["b"]), clips=1, untrained=False)
+    assert "no train video has" not in caplog.text
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_split_that_does_not_decode_is_an_error(split: str, collection: Collection, run: Path) -> None:
     infos = tuple(

@@ -15,6 +15,7 @@ from kinevec.encoders.loaded import Loaded
 from kinevec.encoders.weights import SAFE, fitted, read_safetensors
 from kinevec.errors import CheckpointError, InputError
 from kinevec.models import build_encoder
+from kinevec.models.encoder import Encoder
 from kinevec.runtime import seeded
 from kinevec.train.checkpoint import ENCODER
 
@@ -35,9 +36,16 @@ def load(place: str | Path) -> Loaded:
 
     Raises:
         InputError: nothing is there, or the hub cannot be asked.
-        CheckpointError: a file is damaged, unsafe, too new, or does not fit the encoder it names.
+        CheckpointError: a file is damaged, unsafe, too new, does not fit the encoder it names, or holds weights that
+            are not finite.
         ConfigError: no encoder has this name.
     """
+    loaded = _loaded(place)
+    _check_finite(loaded.encoder, str(place))
+    return loaded
+
+
+def _loaded(place: str | Path) -> Loaded:
     name = str(place)
     if name.startswith(UNTRAINED):
         return _untrained(name)
@@ -53,6 +61,18 @@ def load(place: str | Path) -> Loaded:
     if path.is_file():
         return _from_file(path)
     return folder.read(hub.download(name), name)
+
+
+def _check_finite(encoder: Encoder, name: str) -> None:
+    """Refuses weights that are NaN or infinite: whatever came out of them would look like features."""
+    state = {key: value for key, value in encoder.state_dict().items() if value.is_floating_point()}
+    wrong = {key: count for key, value in state.items() if (count := int((~value.isfinite()).sum()))}
+    if wrong:
+        total = sum(value.numel() for value in state.values())
+        raise CheckpointError(
+            f"{name}: damaged: {sum(wrong.values()):,} of its {total:,} weights are not finite numbers, the first in "
+            f"{next(iter(wrong))}"
+        )
 
 
 def _untrained(name: str) -> Loaded:

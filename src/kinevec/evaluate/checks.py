@@ -2,9 +2,11 @@
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from kinevec.config import Clip
+from kinevec.data.records import Record
 from kinevec.data.sampling import is_short
 from kinevec.data.source import Collection
 from kinevec.errors import DataError, InputError
@@ -18,7 +20,8 @@ def check(collection: Collection) -> None:
     """Refuses a collection that cannot be scored, before anything is decoded.
 
     Raises:
-        DataError: the train or the test split is empty, or has no labels where the other has.
+        DataError: the train or the test split is empty, or has no labels where the other has; there is one label
+            alone, or no test video has a label of the train split.
     """
     splits = {name: [r for r in collection.records if r.split == name] for name in ("train", "test")}
     for name, records in splits.items():
@@ -32,6 +35,25 @@ def check(collection: Collection) -> None:
             f"labelled videos: {labelled['train']} in train, {labelled['test']} in test; both splits need some "
             "to be scored (or none at all)"
         )
+    if all(labelled.values()):
+        _check_labels(splits["train"], [record for record in splits["test"] if record.label])
+
+
+def _check_labels(train: Sequence[Record], test: Sequence[Record]) -> None:
+    """Refuses labels among which there is nothing to tell apart; warns of test videos that cannot be found right."""
+    known = sorted({record.label for record in train if record.label})
+    if len(known) < 2:
+        raise DataError(
+            f"the labelled videos of the train split have one label ('{known[0]}'); scores need at least 2 to tell apart"
+        )
+    new = sorted({record.label for record in test if record.label} - set(known))
+    if not new:
+        return
+    count = sum(record.label in new for record in test)
+    said = f"{count} of {len(test)} labelled test videos have a label that no train video has ('{new[0]}')"
+    if count == len(test):
+        raise DataError(f"{said}; nothing can be scored")
+    log.warning("%s; they cannot be found right", said)
 
 
 def check_shots(collection: Collection, settings: Settings) -> None:

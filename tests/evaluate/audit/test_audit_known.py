@@ -225,7 +225,7 @@ def test_what_cannot_be_audited_is_refused(collection: Collection) -> None:
     def one_label(record: Record) -> bool:
         return record.label == "up"
 
-    with pytest.raises(DataError, match=r"videos of the train split have one label \(.up.\); an audit"):
+    with pytest.raises(DataError, match=r"videos of the train split have one label \(.up.\); scores need"):
         audit(by_hand(Motion()), collection.only(one_label), SETTINGS, device="cpu")
     with pytest.raises(DataError, match="no video belongs to the test split"):
         audit(by_hand(Motion()), collection.only(lambda record: record.split == "train"), SETTINGS)
