@@ -27,10 +27,10 @@ def videos(source: Path) -> None:
         find_records(source)
 
 
-def query(file: Path) -> None:
-    """Refuses a video to search for that is not there, or a folder."""
+def video(file: Path) -> None:
+    """Refuses a video that is not there, or a folder."""
     if file.is_dir():
-        raise InputError(f"{file}: is a folder, but one video is searched for")
+        raise InputError(f"{file}: is a folder, but one video is wanted")
     if not file.exists():
         raise InputError(f"{file}: no such video")
 

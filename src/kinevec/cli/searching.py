@@ -135,7 +135,7 @@ def search(
     """
     early.index(index)
     if query is not None:
-        early.query(query)
+        early.video(query)
     from kinevec import tasks
     from kinevec.search.filters import Filter
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kinevec.cli import early
 from kinevec.cli.app import app, say
 
 
@@ -34,6 +35,7 @@ def show(
     Writes activation maps (film and strip), flow, differences and foreground, affinity matrices, their numbers, and a
     page that shows them together. Cost: seconds with the tiny encoder.
     """
+    early.video(video)
     from kinevec import tasks
     from kinevec.show.look_page import differing_clips
 
