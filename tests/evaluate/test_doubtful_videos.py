@@ -12,7 +12,7 @@ from kinevec.data.records import Record
 from kinevec.data.source import Collection
 from kinevec.errors import DataError
 from kinevec.evaluate.audit.run import _check_labels
-from kinevec.evaluate.checks import warn_looped
+from kinevec.evaluate.checks import check, warn_looped
 from kinevec.evaluate.copies import count_copies, same_content
 from kinevec.train.seen import VIDEOS
 from painted import coloured_set
@@ -97,9 +97,11 @@ def test_looped_videos_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert "2 of 2 videos are shorter than a clip (10 frames: 4 at stride 3) and are looped" in caplog.text
 
 
-def test_an_audit_says_which_split_lacks_labels() -> None:
+def test_what_labels_lack_is_said() -> None:
     collection = listed(train1=Path("x"), train2=Path("y"), test1=Path("z"))
     with pytest.raises(DataError, match=r"2 labelled videos of the train split have one label \('a'\)"):
-        _check_labels(collection)
-    with pytest.raises(DataError, match="no video of the train split has a label"):
-        _check_labels(listed(test1=Path("z")))
+        check(collection)
+    with pytest.raises(DataError, match="no video belongs to the train split"):
+        check(listed(test1=Path("z")))
+    with pytest.raises(DataError, match="no video has a label; an audit needs"):
+        _check_labels(Collection((), (), ()))

@@ -44,7 +44,8 @@ def _check_labels(train: Sequence[Record], test: Sequence[Record]) -> None:
     known = sorted({record.label for record in train if record.label})
     if len(known) < 2:
         raise DataError(
-            f"the labelled videos of the train split have one label ('{known[0]}'); scores need at least 2 to tell apart"
+            f"the {sum(bool(record.label) for record in train)} labelled videos of the train split have one label "
+            f"('{known[0]}'); scores need at least 2 to tell apart"
         )
     new = sorted({record.label for record in test if record.label} - set(known))
     if not new:
