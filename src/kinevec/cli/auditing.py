@@ -90,7 +90,17 @@ def print_audit(result: "Audit") -> None:
     print_table(table)
     for reason in reasons:
         say(reason)
+    say(_masks(result))
     print_table(_scores(result))
+
+
+def _masks(result: "Audit") -> str:
+    """Where the foreground comes from, on which the figures of backgrounds depend."""
+    masks, data = result.facts["masks"], result.facts["data"]
+    return (
+        f"Masks of the foreground are {masks['source']}. {masks['test_videos_swapped']} of {data['test']} test videos "
+        "got another background."
+    )
 
 
 def _scores(result: "Audit") -> Table:

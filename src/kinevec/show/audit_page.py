@@ -23,7 +23,8 @@ from kinevec.evaluate.audit.scores import LINEAR, METRICS, R1
 from kinevec.evaluate.audit.settings import BACKGROUND, BEFORE, CONDITIONS, SIDES
 from kinevec.show.curves import line_styles
 
-MOST, LITTLE = 67, 33  # percent: from here on "most", below there "little"
+# In percent. From MOST on "most", below LITTLE "little", where the whole interval lies on that side of HALF.
+MOST, LITTLE, HALF = 67, 33, 50
 QUALITY = 80  # of JPEG
 MEANINGS = {R1: "label of the nearest training video", LINEAR: "label that a linear layer gives"}
 
@@ -72,12 +73,15 @@ def summary(audit: Audit) -> list[str]:
     }
     for key, words in rest.items():
         value = figures.get(key, {}).get(LINEAR)
-        if value is not None and value.value is not None:
-            beside = {
-                _named(other): found[key][LINEAR].value for other, found in others.items() if key in found
-            }
-            note = "".join(f"; {who}: {_percent(its)}" for who, its in beside.items() if its is not None)
-            sentences.append(f"{_amount(value.value)} {words} ({_percent(value.value)}{note}).")
+        if value is None or not (spoken := _spoken(value)):
+            continue
+        beside = {
+            _named(other): _spoken(found[key][LINEAR]) for other, found in others.items() if key in found
+        }
+        note = "".join(f"; {who}: {its}" for who, its in beside.items() if its)
+        amount = _amount(value)
+        said = f"{amount} {words}" if amount else f"How much {words} cannot be told from these videos"
+        sentences.append(f"{said} ({spoken}{note}).")
     return sentences
 
 
@@ -85,12 +89,24 @@ def _named(encoder: str) -> str:
     return "before training" if encoder == BEFORE else encoder
 
 
-def _amount(value: float) -> str:
-    return "Most" if value >= MOST else "Little" if value < LITTLE else "A part"
+def _amount(estimate: Estimate) -> str:
+    """Most, little or a part, where the interval bears it out; else ""."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or low is None or high is None:
+        return ""
+    if value >= MOST and low > HALF:
+        return "Most"
+    if value < LITTLE and high < HALF:
+        return "Little"
+    return "A part" if low > 0 and high < 100 and high - low <= HALF else ""
 
 
-def _percent(value: float) -> str:
-    return f"{value:.0f} %"
+def _spoken(estimate: Estimate) -> str:
+    """The value and its interval; "" where there is none."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or low is None or high is None:
+        return ""
+    return f"{value:.0f} %, {low:.0f} to {high:.0f}"
 
 
 def _text(name: str) -> str:

@@ -114,9 +114,11 @@ def share(hits: Floats, resamples: int, seed: int) -> Estimate:
 def survives(changed: Floats, original: Floats, chance: Floats, draws: Draws) -> Estimate:
     """(changed − chance) / (original − chance) in percent, clipped to 0 to 100.
 
-    Both are resampled together; where there are few videos, or nearly all are hits or misses, resampling would be
-    surer than it may be, and the limits are those of `kinevec.evaluate.score_interval.ratio`. Where the original
-    is not above chance with its whole interval, the ratio says nothing and has no value.
+    Both are resampled together; where there are few videos, nearly all are hits or misses, or few differ between
+    the two, resampling would be surer than it may be, and the limits are those of
+    `kinevec.evaluate.score_interval.ratio`. Where the original is not above chance with its whole interval, the
+    ratio says nothing and has no value. Where the value is clipped, its interval is no narrower than that of what
+    it is clipped to, see `_at_bound`.
 
     Args:
         changed, original: (Q,) hits on the same test videos.
@@ -127,7 +129,7 @@ def survives(changed: Floats, original: Floats, chance: Floats, draws: Draws) ->
     weight = np.full(len(original), 1 / len(original))
     ends = (
         ratio(changed, original, float(chance.mean()), weight, LEVEL)
-        if too_few(original, weight) or too_few(changed, weight)
+        if any(too_few(part, weight) for part in (original, changed, np.abs(changed - original)))
         else _resampled(kept, above, draws)
     )
     if ends is None:
@@ -137,8 +139,22 @@ def survives(changed: Floats, original: Floats, chance: Floats, draws: Draws) ->
             f"({100 * chance.mean():.1f} %)",
         )
     raw = 100 * float(kept.mean() / above.mean())
+    if not 0 <= raw <= 100:
+        low, high = _at_bound(raw > 100, original, float(chance.mean()), weight)
+        ends = min(ends[0], low), max(ends[1], high)
     low, high = (_clipped(100 * end) for end in ends)
     return Estimate(_clipped(raw), low, high, raw=raw)
+
+
+def _at_bound(everything: bool, original: Floats, chance: float, weight: Floats) -> tuple[float, float]:
+    """Limits where everything survives (each video as before) or nothing does (a score of exactly chance).
+
+    An interval that lies wholly beyond the bound would be clipped to a point and look certain, although the videos
+    tell no more of the bound than had the value been there.
+    """
+    changed = original if everything else np.full(len(original), chance)
+    ends = ratio(changed, original, chance, weight, LEVEL)
+    return (0.0, 1.0) if ends is None else ends
 
 
 def _resampled(kept: Floats, above: Floats, draws: Draws) -> tuple[float, float] | None:
