@@ -57,8 +57,12 @@ def _lines(result: Result, cells: list[Result]) -> Iterator[tuple[str, str, list
         own = [cell for cell in cells if cell["row"] == row]
         best = result["chosen"].get(result["heads"].get(row, row), "")
         for setting in sorted({cell["setting"] for cell in own}, key=lambda name: (name != best, name)):
-            shown = f"**{setting}**" if setting == best else setting if row not in UNBOUND else ""
+            shown = f"**{setting}**" if setting == best else _setting(row, setting)
             yield row, shown, [cell for cell in own if cell["setting"] == setting]
+
+
+def _setting(name: str, setting: str) -> str:
+    return "" if name in UNBOUND else setting
 
 
 def background_table(result: Result) -> str:
@@ -116,15 +120,12 @@ def audit_table(result: Result) -> str:
         "|---|---|---|" + "---:|" * (len(FIGURES) + 1),
     ]
     cards: dict[tuple[str, str, str], list[Result]] = defaultdict(list)
-    for one in audits:
-        for name in one["figures"]:
-            cards[name, one["settings"].get(name, ""), one["set"]].append(one)
-    for (name, setting, kind), own in sorted(cards.items(), key=lambda item: item[0][2], reverse=True):
-        plain = _spread(one["scores"][name]["original"]["both"][PROBE]["value"] for one in own)
-        cells = [
-            _figure([one["figures"][name].get(key, {}).get(PROBE, {}) for one in own]) for key in FIGURES
-        ]
-        lines.append("| " + " | ".join([name, setting, kind, plain, *cells]) + " |")
+    for one in _in_order(result["titles"], audits):
+        cards[one["title"], one["setting"], one["set"]].append(one)
+    for (title, setting, kind), own in cards.items():
+        plain = _spread(one["scores"]["original"]["both"][PROBE]["value"] for one in own)
+        cells = [_figure([one["figures"].get(key, {}).get(PROBE, {}) for one in own]) for key in FIGURES]
+        lines.append("| " + " | ".join([title, _setting(title, setting), kind, plain, *cells]) + " |")
     seeds = sorted({one["seed"] for one in audits})
     lines += [
         "",
@@ -140,23 +141,35 @@ def looks_table(result: Result) -> str:
     """How features of frames and of motion agree in each encoder: mean ± standard deviation over seeds."""
     lines = ["| | setting | same place | same time | activation follows speed |", "|---|---|---:|---:|---:|"]
     looks: dict[tuple[str, str], list[Result]] = defaultdict(list)
-    for one in result["looks"]:
+    for one in _in_order(result["titles"], result["looks"]):
         looks[one["title"], one["setting"]].append(one)
     for (title, setting), own in looks.items():
         shown = [
             _spread((one[key] for one in own), 2, "+") for key in ("same place", "same time", "follows speed")
         ]
-        lines.append("| " + " | ".join([title, setting if title not in UNBOUND else "", *shown]) + " |")
+        lines.append("| " + " | ".join([title, _setting(title, setting), *shown]) + " |")
     seeds = sorted({one["seed"] for one in result["looks"]})
-    facts = result["provenance"]
     lines += [
         "",
         f"Means over {result['videos']} test videos of the unbiased set; seeds {', '.join(map(str, seeds))} (a single "
         "number: one seed). Same place, same time: cosine of the features of frames and of their differences in the same "
         "cell or step, less that in others. Activation follows speed: correlation over all pixels. "
-        f"{facts['machine']}; commit {facts['commit']}.",
+        f"{_made(result['looks'])}",
     ]
     return "\n".join(lines)
+
+
+def _in_order(titles: list[str], entries: list[Result]) -> list[Result]:
+    """By set, row as in the other tables, setting and seed."""
+    return sorted(
+        entries,
+        key=lambda one: (
+            SETS.index(one.get("set", SETS[0])),
+            titles.index(one["title"]),
+            one["setting"],
+            one["seed"],
+        ),
+    )
 
 
 def _figure(estimates: list[Result]) -> str:

@@ -5,21 +5,22 @@
 Encoders are those of the setting that the search chose for each row, or of the one that --setting names for all.
 The encoders of a set and seed are audited in one pass over its videos, beside the untrained one. Where the person is
 in a frame is known: the set `original`, which is black but for the person, serves as the masks. Finished audits are
-not made again. Each has a page, WORK/audits/SIZE/KIND/SETTING/seedN.html; all figures go to results/science/audit_SIZE.json.
+not made again. Each has a page, WORK/audits/SIZE/KIND/SETTING/seedN.html; all figures go to
+results/science/audit_SIZE.json, an entry for each encoder, beside what is recorded there of others.
 """
 
 import argparse
 import itertools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from cells import Cell, videos_of
-from results import RESULTS, chosen_settings
-from rows import ROWS, SETTINGS, SIZES, UNTRAINED, in_path, setting_of
+from results import beside, chosen_settings, recorded, written
+from rows import AS_PRESET, ROWS, SETTINGS, SIZES, UNTRAINED, in_path, setting_of
 from run import names_of, numbers_of
 from scenes import KINDS
 
@@ -113,26 +114,31 @@ def audited(work: Path, cells: Sequence[Cell], place: Path) -> None:
 
 
 def collect_audits(work: Path, size: str) -> Path:
-    """Writes the figures and scores of all audits that are done; returns where."""
-    keys = ("set", "seed", "settings", "figures", "scores", "chance", "similarity")
+    """Writes the figures and scores of all encoders that are audited; returns where."""
     audits = [
         json.loads(path.read_text("utf-8")) for path in sorted((work / "audits" / size).rglob("seed*.json"))
     ]
+    before = recorded(f"audit_{size}").get("audits", [])
+    new = itertools.chain.from_iterable(map(_by_encoder, audits))
     content: dict[str, Any] = {
         "kind": "science audit",
         "size": size,
+        "titles": [row.title for row in ROWS.values()],
         "data": {key: audits[0]["data"][key] for key in ("train", "test", "classes")},
         "protocol": audits[0]["protocol"],
         "masks": MASKS,
-        "audits": [
-            {key: one[key] for key in keys} | {key: one["provenance"][key] for key in ("commit", "machine")}
-            for one in audits
-        ],
+        "chance": audits[0]["chance"],
+        "audits": beside(before, new, ("set", "title", "setting", "seed")),
     }
-    path = RESULTS / f"audit_{size}.json"
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    return path
+    return written(f"audit_{size}", content)
+
+
+def _by_encoder(one: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    made = {key: one["provenance"][key] for key in ("commit", "machine")}
+    for title in one["figures"]:
+        found = {key: one[key][title] for key in ("figures", "scores", "similarity")}
+        setting = one["settings"].get(title, AS_PRESET)
+        yield {"set": one["set"], "seed": one["seed"], "title": title, "setting": setting} | found | made
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@
 
 What `kinevec show` says of one video, averaged: how much more alike a cell's features of frames and of their differences
 are at the same place than at others, likewise at the same time, and how far activation follows speed. On the set
-`unbiased`; results: results/science/looks_SIZE.json.
+`unbiased`; results: results/science/looks_SIZE.json, beside what is recorded there of other encoders.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ from typing import Any
 import numpy as np
 from audits import cell_of, parsed, parser_of
 from cells import Cell, videos_of
-from results import RESULTS
+from results import beside, recorded, written
 from rows import ROWS, SUPERVISED, UNTRAINED
 
 from kinevec import encoders
-from kinevec.data.whole import write_text
 from kinevec.encoders import Loaded
 from kinevec.errors import KinevecError
 from kinevec.runtime import provenance
@@ -60,22 +58,23 @@ def looked(work: Path, size: str, cells: list[Cell]) -> Path:
     for record in test:
         for name, numbers in _of_video(loaded, record.path, size).items():
             found[name].append(numbers)
+    made = {key: provenance()[key] for key in ("commit", "machine")}
+    looks = [
+        {"title": ROWS[cell.row].title, "setting": cell.called, "seed": cell.seed}
+        | {key: float(np.nanmean([one[key] for one in found[str(place)]])) for key in KEYS}
+        | made
+        for place, cell in enumerate(cells)
+    ]
+    name = f"looks_{size}"
     content = {
         "kind": "science looks",
         "size": size,
+        "titles": [row.title for row in ROWS.values()],
         "set": KIND,
         "videos": len(test),
-        "looks": [
-            {"title": ROWS[cell.row].title, "setting": cell.called, "seed": cell.seed}
-            | {key: float(np.nanmean([one[key] for one in found[str(place)]])) for key in KEYS}
-            for place, cell in enumerate(cells)
-        ],
-        "provenance": {key: value for key, value in provenance().items() if key != "command"},
+        "looks": beside(recorded(name).get("looks", []), looks, ("title", "setting", "seed")),
     }
-    path = RESULTS / f"looks_{size}.json"
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    return path
+    return written(name, content)
 
 
 def _of_video(loaded: dict[str, Loaded], path: Path, size: str) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ import audits
 import looks
 import numpy as np
 import pytest
+import results
 from cells import Cell, run_cell
 from rows import SETTINGS, SUPERVISED, UNTRAINED
 from scenes import Look
@@ -31,7 +32,7 @@ def work(depth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_audit_is_made_once_and_collected(
     work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(audits, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     cell = Cell("moco", "unbiased", 0, "cpu", None, QUICK, "quick")
     place = work / "audits" / "cpu" / "unbiased" / "chosen" / "seed0.json"
     with pytest.raises(InputError):
@@ -43,17 +44,17 @@ def test_an_audit_is_made_once_and_collected(
     assert place.stat().st_mtime_ns == written
     assert "MoCo" in place.with_suffix(".html").read_text("utf-8")
     path = audits.collect_audits(work, "cpu")
-    (found,) = json.loads(path.read_text("utf-8"))["audits"]
-    assert found["settings"] == {"MoCo": "quick"}
-    assert set(found["figures"]) == {"MoCo", "untrained"}
-    assert found["figures"]["MoCo"]["follows"]  # the masks were found, so backgrounds could be swapped
+    moco, untrained = json.loads(path.read_text("utf-8"))["audits"]
+    assert (moco["title"], moco["setting"], moco["seed"]) == ("MoCo", "quick", 0)
+    assert (untrained["title"], untrained["setting"]) == ("untrained", "as preset")
+    assert moco["figures"]["follows"]  # the masks were found, so backgrounds could be swapped
     assert str(work) not in path.read_text("utf-8")
 
 
 def test_looks_are_means_over_test_videos(
     work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(looks, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     cell = Cell(UNTRAINED, "unbiased", 0, "cpu", None, QUICK, "quick")
     run_cell(cell, work, threading.Event())
     content = json.loads(looks.looked(work, "cpu", [cell]).read_text("utf-8"))

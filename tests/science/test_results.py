@@ -19,6 +19,8 @@ from science_tables import (
     search_table,
 )
 
+from kinevec.errors import OutputError
+
 
 def put(place: Path, row: str, r1: float, linear: float, **more: Any) -> None:
     cell: dict[str, Any] = {
@@ -102,6 +104,52 @@ def test_table_of_cells(tmp_path: Path) -> None:
     assert "seeds 0, 1" in lines[-1]
 
 
+def test_what_other_machines_found_is_kept(tmp_path: Path) -> None:
+    put(tmp_path / "here" / "cells" / "cpu" / "a", "moco", 10, 20)
+    put(tmp_path / "here" / "cells" / "cpu" / "b", "moco", 11, 21, seed=1)
+    put(tmp_path / "here" / "cells" / "cpu" / "c", "moco", 12, 22, set="biased")
+    results.collect(tmp_path / "here", "cpu")
+    put(tmp_path / "there" / "cells" / "cpu" / "a", "moco", 13, 23)  # done again
+    put(tmp_path / "there" / "cells" / "cpu" / "d", "moco", 14, 24, setting="any hue")
+    found = read(results.collect(tmp_path / "there", "cpu"))
+    assert [(c["set"], c["setting"], c["seed"], c["scores"]["R@1"]) for c in found["cells"]] == [
+        ("biased", "as preset", 0, 12),
+        ("unbiased", "any hue", 0, 14),
+        ("unbiased", "as preset", 0, 13),
+        ("unbiased", "as preset", 1, 11),
+    ]
+    assert set(found["configs"]) == {"moco, any hue", "moco, as preset"}
+    assert set(found["sets"]) == {"unbiased", "biased"}
+
+
+def test_cells_on_other_videos_are_not_mixed(tmp_path: Path) -> None:
+    put(tmp_path / "here" / "cells" / "cpu" / "a", "moco", 10, 20)
+    before = results.collect(tmp_path / "here", "cpu")
+    assert before is not None
+    text = before.read_text()
+    made_from = {"set": {"kind": "unbiased", "seed": 1}}
+    put(tmp_path / "there" / "cells" / "cpu" / "a", "moco", 10, 20, made_from=made_from)
+    with pytest.raises(OutputError, match=r"cpu\.json: is of other videos \(unbiased\)"):
+        results.collect(tmp_path / "there", "cpu")
+    assert before.read_text() == text
+
+
+def test_a_search_goes_on_elsewhere(tmp_path: Path) -> None:
+    for place, setting, r1 in (
+        ("here", "as preset", 50),
+        ("there", "any hue", 40),
+        ("there", "smaller crops", 60),
+    ):
+        trial = tmp_path / place / "search" / "cpu" / setting
+        put(trial, "mscl", r1, r1, held="s7", setting=setting)
+    results.collect_search(tmp_path / "here", "cpu")
+    assert results.chosen_settings("cpu") == {"mscl": "as preset"}
+    found = read(results.collect_search(tmp_path / "there", "cpu"))
+    assert [trial["setting"] for trial in found["trials"]] == ["any hue", "as preset", "smaller crops"]
+    assert found["mean"] == {"mscl": {"any hue": 40, "as preset": 50, "smaller crops": 60}}
+    assert results.chosen_settings("cpu") == {"mscl": "smaller crops"}
+
+
 def test_table_of_the_calibration() -> None:
     look = {"texture": 0.5, "light": 0.6, "drift": 0.002}
     config = {"clip": {"frames": 8, "size": 64, "stride": 5}, "train": {"epochs": 60}}
@@ -128,21 +176,26 @@ def test_table_of_backgrounds(tmp_path: Path) -> None:
 
 
 def test_table_of_audits() -> None:
-    def one(kind: str, seed: int, value: float, kept: float | None) -> dict[str, Any]:
-        figures = {"static": {"linear": {"value": kept}}, "arrow": {"linear": {"value": 50.0 + seed}}}
-        scores = {"MoCo": {"original": {"both": {"linear": {"value": value}}}}}
+    def one(title: str, kind: str, seed: int, value: float, kept: float | None) -> dict[str, Any]:
         return {
             "set": kind,
             "seed": seed,
-            "settings": {"MoCo": "any hue"},
-            "figures": {"MoCo": figures},
-            "scores": scores,
+            "title": title,
+            "setting": "any hue",
+            "figures": {"static": {"linear": {"value": kept}}, "arrow": {"linear": {"value": 50.0 + seed}}},
+            "scores": {"original": {"both": {"linear": {"value": value}}}},
             "commit": "abc",
             "machine": "a machine",
         }
 
     result = {
-        "audits": [one("unbiased", 0, 40, 20.0), one("unbiased", 1, 44, 24.0), one("biased", 0, 30, None)],
+        "titles": ["untrained", "MoCo"],
+        "audits": [
+            one("MoCo", "biased", 0, 30, None),
+            one("MoCo", "unbiased", 0, 40, 20.0),
+            one("MoCo", "unbiased", 1, 44, 24.0),
+            one("untrained", "biased", 0, 10, 90.0),
+        ],
         "data": {"test": 430},
         "protocol": {"clips": 2},
         "masks": "files",
@@ -152,7 +205,8 @@ def test_table_of_audits() -> None:
         lines[2]
         == "| MoCo | any hue | unbiased | 42.0 ± 2.8 (2) | 22.0 ± 2.8 (2) | – | – | 50.5 ± 0.7 (2) | – | – |"
     )
-    assert lines[3] == "| MoCo | any hue | biased | 30.0 | – | – | – | 50.0 | – | – |"
+    assert lines[3] == "| untrained |  | biased | 10.0 | 90.0 | – | – | 50.0 | – | – |"
+    assert lines[4] == "| MoCo | any hue | biased | 30.0 | – | – | – | 50.0 | – | – |"
 
 
 def test_table_of_looks() -> None:
@@ -164,12 +218,14 @@ def test_table_of_looks() -> None:
             "same place": place,
             "same time": -0.5,
             "follows speed": 0.126,
+            "commit": "abc",
+            "machine": "a machine",
         }
 
     result = {
-        "looks": [one("untrained", 0, 0.1), one("MoCo", 0, 0.2), one("MoCo", 1, 0.4)],
+        "titles": ["untrained", "MoCo"],
+        "looks": [one("MoCo", 0, 0.2), one("MoCo", 1, 0.4), one("untrained", 0, 0.1)],
         "videos": 108,
-        "provenance": {"machine": "a machine", "commit": "abc"},
     }
     lines = looks_table(result).splitlines()
     assert lines[2] == "| untrained |  | +0.10 | -0.50 | +0.13 |"
