@@ -22,7 +22,8 @@ import torch
 
 from faults import numbered_video
 from kinevec.config import Clip, Config, Data, Method, Model, Train, Views, to_toml
-from kinevec.train.checkpoint import BEST, CHECKPOINT, ENCODER, earlier, load_checkpoint, load_encoder
+from kinevec.encoders import load
+from kinevec.train.checkpoint import BEST, CHECKPOINT, ENCODER, earlier, load_checkpoint
 from kinevec.train.log import read_log
 
 CONFIG = Config(
@@ -177,7 +178,7 @@ def check_whole(run: Path, config: Config) -> int:
     if (run / BEST).exists():
         torch.load(run / BEST, weights_only=True)
     if (run / ENCODER).exists():  # it is written after the checkpoint
-        assert load_encoder(run)[2] <= state["step"]
+        assert load(run).step <= state["step"]
     entries = [entry["step"] for entry in read_log(run)]
     assert entries == sorted(set(entries))
     return int(state["step"])

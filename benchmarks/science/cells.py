@@ -18,6 +18,7 @@ from sets import FAMILIES
 from supervised import Recipe
 from supervised import train as train_supervised
 
+from kinevec import encoders
 from kinevec.config import Config, to_dict
 from kinevec.data import find_records, open_videos
 from kinevec.data.source import Collection
@@ -29,7 +30,6 @@ from kinevec.runtime import provenance
 from kinevec.train.checkpoint import (
     has_checkpoint,
     load_checkpoint,
-    load_encoder,
     save_encoder,
     untrained_encoder,
 )
@@ -138,7 +138,7 @@ def run_cell(cell: Cell, work: Path, stopped: threading.Event) -> dict[str, Any]
         "chance": found.chance,
         "data": found.facts["data"],
         "spent": json.loads((folder / SPENT).read_text("utf-8")),
-        "steps": load_encoder(run)[2],
+        "steps": encoders.load(run).step,
         "config": to_dict(config),
         "provenance": provenance(config.train.device),
         "made_from": _made_from(cell, work),

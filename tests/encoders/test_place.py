@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors
+import safetensors.torch
 import torch
 
 from kinevec import encoders
@@ -17,7 +19,7 @@ from kinevec.errors import CheckpointError, ConfigError, InputError
 from kinevec.exchange.export import export
 from kinevec.models import build_encoder
 from kinevec.runtime import seeded
-from kinevec.train.checkpoint import ENCODER, save_encoder
+from kinevec.train.checkpoint import ENCODER, save_encoder, untrained_encoder
 
 CONFIG_OF_RUN = Config(
     clip=Clip(frames=4, stride=3, size=32),
@@ -182,6 +184,35 @@ def test_weights_that_are_missing_cut_off_or_changed(exported: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match=r"config.json is there, but no model.safetensors"):
         encoders.load(exported)
+
+
+def test_a_changed_byte_in_the_weights_of_a_run_is_noticed(run: Path, tmp_path: Path) -> None:
+    content = bytearray((run / ENCODER).read_bytes())
+    content[-3] ^= 1
+    (tmp_path / ENCODER).write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged: its weights are not those that were written"):
+        encoders.load(tmp_path)
+
+
+def test_weights_of_a_version_without_a_digest_are_read(run: Path, tmp_path: Path) -> None:
+    with safetensors.safe_open(run / ENCODER, "pt") as file:
+        header = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    del header["digest"]
+    safetensors.torch.save_file(weights, tmp_path / ENCODER, header)
+    assert encoders.load(tmp_path).identity == encoders.load(run).identity
+
+
+def test_beside_a_run_an_untrained_encoder_sees_its_clips_and_is_what_it_began_with(run: Path) -> None:
+    untrained, trained, other = encoders.load_beside(["untrained:tiny", run, "untrained:r3d18"])
+    assert trained.identity == encoders.load(run).identity
+    assert untrained.config == trained.config
+    began = untrained_encoder(trained.config).state_dict()
+    assert all(torch.equal(value, began[key]) for key, value in untrained.encoder.state_dict().items())
+    assert (untrained.step, untrained.source) == (0, "untrained:tiny")
+    assert (other.config.model.name, other.config.clip) == ("r3d18", trained.config.clip)
+    alone = encoders.load_beside(["untrained:tiny", "untrained:tiny"])
+    assert [one.config for one in alone] == [Config()] * 2
 
 
 @pytest.mark.parametrize("entry", ["weight", "running_var"])

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -246,7 +247,7 @@ def test_all_protocols_on_the_same_test_videos(collection: Collection, run: Path
     settings = Settings(
         protocols=PROTOCOLS, clips=1, crops=3, k=3, shots=(1, 2), draws=2, seeds=(0, 4), finetune=tuning
     )
-    told: list[tuple[int, int]] = []
+    told: dict[str, list[tuple[int, int]]] = defaultdict(list)
     cache = FeatureCache(tmp_path / "features")
     result = evaluate(
         load(run),
@@ -254,7 +255,7 @@ def test_all_protocols_on_the_same_test_videos(collection: Collection, run: Path
         settings=settings,
         cache=cache,
         save=tmp_path / "classifier.safetensors",
-        on_finetune=lambda *at: told.append(at),
+        on_finetune=lambda what: lambda *at: told[what].append(at),
     )
     kinds = ("linear", "knn", "1-shot", "2-shot", "finetune")
     names = [f"{kind} {part}" for kind in kinds for part in ("top-1", "top-5", "per class")]
@@ -264,12 +265,19 @@ def test_all_protocols_on_the_same_test_videos(collection: Collection, run: Path
         assert found.videos == tuple(record.name for record in collection.records[8:])
         assert found.labels == tuple("cabc")
         assert set(found.spread) == {name for name in names if not name.startswith("knn")}
-        assert [len(found.predicted[kind]) for kind in ("linear", "knn", "finetune")] == [2, 1, 2]
+        assert {kind: len(found.predicted[kind]) for kind in kinds} == {
+            "linear": 2,
+            "knn": 1,
+            "1-shot": 4,  # two draws, two seeds
+            "2-shot": 4,
+            "finetune": 2,
+        }
         for name, (low, high) in result.intervals[encoder].items():
             assert 0 <= low <= result.scores[encoder][name] + 1e-9, name
             assert result.scores[encoder][name] - 1e-9 <= high <= 100, name
     assert result.features["trained"].clips.shape == (12, 3, CHANNELS)
-    assert told.count((14, 14)) == 4  # 8 decoded, 2 steps, 4 tested; two encoders, two seeds
+    assert list(told) == [f"{name}, seed {seed}" for name in ("trained", "untrained") for seed in (0, 4)]
+    assert [counts.count((14, 14)) for counts in told.values()] == [1] * 4  # 8 decoded, 2 steps, 4 tested
     assert len(list((tmp_path / "features").iterdir())) == 2
     assert (tmp_path / "classifier.safetensors").is_file()
     content = result.content

@@ -84,7 +84,9 @@ def test_all_shots_of_all_classes_are_the_nearest_class_mean() -> None:
     assert found.hits["3-shot top-1"].tolist() == expected
     assert 0 < sum(expected) < 8
     assert found.spread["3-shot top-1"] == 0  # every draw is the same
-    assert not found.predicted
+    named = found.predicted["3-shot"]
+    assert len(named) == 4
+    assert [guess == label for guess, label in zip(named[0], asked, strict=True)] == expected
 
 
 def test_more_shots_are_better_and_draws_differ() -> None:

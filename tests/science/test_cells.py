@@ -17,9 +17,9 @@ from supervised import Recipe, train
 
 from kinevec import config as configuration
 from kinevec.data.decode import Clip
+from kinevec.encoders import load
 from kinevec.errors import DataError, Interrupted, OutputError
 from kinevec.evaluate.encode import ClipEncoder
-from kinevec.train.checkpoint import load_encoder
 
 QUICK = {"train.epochs": 1, "train.warmup_epochs": 0, "clip.stride": 2, "clip.size": 32, "train.batch": 4}
 
@@ -120,8 +120,10 @@ def test_untrained_and_supervised_cells(work: Path) -> None:
         found = run_cell(top, work, threading.Event())
         assert found["steps"] == 6
         assert found["scores"]["classifier top-1"] in [100 * n / 8 for n in range(9)]
-        encoder, config, _ = load_encoder(top.folder(work) / "run")
-        assert ClipEncoder(encoder, config, "cpu")(np.zeros((1, 8, 32, 32, 3), np.uint8)).shape == (1, 128)
+        loaded = load(top.folder(work) / "run")
+        assert ClipEncoder(loaded.encoder, loaded.config, "cpu")(
+            np.zeros((1, 8, 32, 32, 3), np.uint8)
+        ).shape == (1, 128)
 
 
 def test_an_interrupted_cell_goes_on(work: Path) -> None:

@@ -1,6 +1,7 @@
 """Judging as a task: what is written where, several runs, comparisons, and what is refused before any work."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,13 @@ def test_what_cannot_be_done_is_refused_before_any_work(data: Path, tmp_path: Pa
         OutputError, match=r"flat is a folder; name the JSON file to write, such as .*flat/eval\.json"
     ):
         tasks.evaluate(run, data, out=flat)
+    with pytest.raises(
+        DataError, match=f"Without labels: kinevec embed {re.escape(str(run))} {re.escape(str(flat))} -o"
+    ):
+        tasks.evaluate(run, flat, out=tmp_path / "new" / "deep" / "eval.json")
+    with pytest.raises(InputError, match="nothing here"):
+        tasks.audit(run, data, masks=tmp_path / "nothing here", out=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
     with pytest.raises(InputError, match=r"flat: holds no eval\.json"):
         tasks.evaluate(run, data, against=flat)
     (flat / "eval.json").write_text(

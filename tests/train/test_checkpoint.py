@@ -14,7 +14,8 @@ from torch import nn
 
 from kinevec.config import INCIDENTAL, Config, Model, Train
 from kinevec.data.whole import write_text, write_whole
-from kinevec.errors import CheckpointError, InputError, OutputError
+from kinevec.encoders import load
+from kinevec.errors import CheckpointError, OutputError
 from kinevec.train.checkpoint import (
     CHECKPOINT,
     ENCODER,
@@ -23,7 +24,6 @@ from kinevec.train.checkpoint import (
     earlier,
     has_checkpoint,
     load_checkpoint,
-    load_encoder,
     save_checkpoint,
     save_encoder,
     untrained_encoder,
@@ -233,27 +233,14 @@ def test_encoder_comes_back_with_its_configuration(tmp_path: Path) -> None:
     encoder = untrained_encoder(CONFIG)
     save_encoder(tmp_path, encoder, CONFIG, step=12)
     for place in (tmp_path, tmp_path / ENCODER):
-        loaded, config, step = load_encoder(place)
-        assert config == CONFIG
-        assert step == 12
+        loaded = load(place)
+        assert loaded.config == CONFIG
+        assert loaded.step == 12
         for name, value in encoder.state_dict().items():
-            assert torch.equal(value, loaded.state_dict()[name])
+            assert torch.equal(value, loaded.encoder.state_dict()[name])
     save_checkpoint(tmp_path, {"step": 1}, CONFIG)
     modes = {(tmp_path / name).stat().st_mode for name in (CHECKPOINT, ENCODER)}
     assert len(modes) == 1  # whoever can read one can read the other
-
-
-def test_encoders_that_do_not_fit(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is it the folder of a run"):
-        load_encoder(tmp_path)
-    with pytest.raises(InputError, match="no such run"):
-        load_encoder(tmp_path / "missing")
-    save_encoder(tmp_path, untrained_encoder(CONFIG), replace(CONFIG, model=Model("r3d18")), 1)
-    with pytest.raises(CheckpointError, match="do not fit the encoder 'r3d18'"):
-        load_encoder(tmp_path)
-    (tmp_path / ENCODER).write_bytes(b"nonsense")
-    with pytest.raises(CheckpointError, match="damaged"):
-        load_encoder(tmp_path)
 
 
 def test_untrained_encoder_depends_on_the_seed_alone() -> None:
@@ -302,5 +289,5 @@ def test_a_full_disk_while_saving_weights(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=r"encoder\.safetensors cannot be written"):
             save_encoder(tmp_path, untrained_encoder(CONFIG), CONFIG, 2)
     assert load_checkpoint(tmp_path, CONFIG)["step"] == 1
-    assert load_encoder(tmp_path)[2] == 1
+    assert load(tmp_path).step == 1
     assert files(tmp_path) == ["checkpoint-1.pt", CHECKPOINT, ENCODER]

@@ -19,6 +19,7 @@ import torch
 
 import faults
 from faults import numbered_video
+from kinevec import encoders
 from kinevec.config import Clip, Config, Data, Method, Model, Train, Views, load, to_toml
 from kinevec.data import Collection, find_records, open_videos
 from kinevec.data.loader import EpochSampler
@@ -30,7 +31,7 @@ from kinevec.methods.method import Method as Learner
 from kinevec.models.conv import Route
 from kinevec.models.guard import guard_bf16
 from kinevec.models.heads import Projector
-from kinevec.train.checkpoint import CHECKPOINT, load_encoder
+from kinevec.train.checkpoint import CHECKPOINT
 from kinevec.train.finite import FAULTS
 from kinevec.train.log import read_log
 from kinevec.train.loop import pretrain
@@ -111,10 +112,10 @@ def test_a_run_holds_all_that_says_how_it_was_made(collection: Collection, tmp_p
     assert [facts[key] for key in ("precision", "batch", "store", "steps")] == ["fp32", 4, "frames", 6]
     assert json.loads((run / "videos.json").read_text()) == [str(r.path) for r in collection.records]
     assert not (run / "frames.raw").exists()
-    encoder, config, step = load_encoder(run)
-    assert (config, step) == (CONFIG, 6)
+    loaded = encoders.load(run)
+    assert (loaded.config, loaded.step) == (CONFIG, 6)
     model = torch.load(run / CHECKPOINT, weights_only=True)["model"]
-    assert torch.equal(model["rgb.encoder.stem.0.weight"], encoder.stem[0].weight)
+    assert torch.equal(model["rgb.encoder.stem.0.weight"], loaded.encoder.stem[0].weight)
 
 
 def test_the_same_seed_gives_the_same_run(collection: Collection, tmp_path: Path) -> None:

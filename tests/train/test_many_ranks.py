@@ -13,11 +13,12 @@ from torch import Tensor
 import rank_jobs
 from kinevec.config import Config, Terms, Train
 from kinevec.data.synthetic import SynthConfig, write_synthetic_videos
+from kinevec.encoders import load
 from kinevec.errors import ConfigError
 from kinevec.methods.method import Method as Learner
 from kinevec.runtime import seeded
 from kinevec.train import supply, trainer
-from kinevec.train.checkpoint import CHECKPOINT, load_encoder
+from kinevec.train.checkpoint import CHECKPOINT
 from kinevec.train.log import read_log
 from kinevec.train.loop import pretrain
 from rank_jobs import IN_PARTS, METHODS, SEPARABLE, STEPS, in_parts
@@ -121,9 +122,11 @@ def test_all_ranks_hold_the_same_after_training(name: str, found: list[dict[str,
         assert torch.equal(value, other[key]), key
     saved = state_of(place / name)
     assert all(torch.equal(value, saved[key]) for key, value in one.items())
-    encoder, _, step = load_encoder(place / name)
-    assert step == STEPS
-    assert torch.equal(encoder.state_dict()["stem.1.running_mean"], one["rgb.encoder.stem.1.running_mean"])
+    loaded = load(place / name)
+    assert loaded.step == STEPS
+    assert torch.equal(
+        loaded.encoder.state_dict()["stem.1.running_mean"], one["rgb.encoder.stem.1.running_mean"]
+    )
 
 
 def test_the_first_rank_writes_and_speaks_and_decodes(found: list[dict[str, Any]], place: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from faults import numbered_video
+from kinevec import encoders
 from kinevec.config import Clip, Config, Data, Method, Model, Train, Views, load
 from kinevec.data import Collection, find_records, open_videos
 from kinevec.data.batch import Batch
@@ -20,7 +21,7 @@ from kinevec.errors import CheckpointError, OutputError, TrainingError
 from kinevec.methods.method import Losses
 from kinevec.train import keeper, trainer
 from kinevec.train.alarms import PATIENCE
-from kinevec.train.checkpoint import BEST, BEST_ENCODER, CHECKPOINT, ENCODER, earlier, load_encoder
+from kinevec.train.checkpoint import BEST, BEST_ENCODER, CHECKPOINT, ENCODER, earlier
 from kinevec.train.finite import FAULTS, MOST_SKIPPED
 from kinevec.train.log import read_log
 from kinevec.train.loop import pretrain
@@ -86,9 +87,11 @@ def test_a_run_keeps_its_last_checkpoints_and_the_best(whole: Path) -> None:
     found = state(whole / CHECKPOINT)["watch"]["best"]
     assert found == {"step": best, "loss": pytest.approx(means[best], rel=1e-6)}
     assert state(whole / BEST)["step"] == best
-    encoder, config, step = load_encoder(whole / BEST_ENCODER)
-    assert (config, step) == (CONFIG, best)
-    assert torch.equal(state(whole / BEST)["model"]["rgb.encoder.stem.0.weight"], encoder.stem[0].weight)
+    loaded = encoders.load(whole / BEST_ENCODER)
+    assert (loaded.config, loaded.step) == (CONFIG, best)
+    assert torch.equal(
+        state(whole / BEST)["model"]["rgb.encoder.stem.0.weight"], loaded.encoder.stem[0].weight
+    )
 
 
 @pytest.mark.parametrize(("every", "kept"), [(3, [15, 12]), (5, [15, 12]), (16, [12, 8])])
@@ -241,10 +244,10 @@ def test_a_kill_between_the_files_of_a_checkpoint_is_made_good(
         patch.setattr(Trainer, "run", lambda *_: None)  # taking it up is enough
         pretrain(CONFIG, collection, tmp_path / "run", resume=True)
     for name in (BEST_ENCODER, ENCODER):
-        encoder, _, step = load_encoder(tmp_path / "run" / name)
-        assert step == best
+        loaded = encoders.load(tmp_path / "run" / name)
+        assert loaded.step == best
         weights = state(tmp_path / "run" / BEST)["model"]
-        assert torch.equal(weights["rgb.encoder.stem.0.weight"], encoder.stem[0].weight)
+        assert torch.equal(weights["rgb.encoder.stem.0.weight"], loaded.encoder.stem[0].weight)
 
 
 def test_a_disk_that_fills_up_between_two_checkpoints_leaves_the_first_whole(
@@ -265,7 +268,7 @@ def test_a_disk_that_fills_up_between_two_checkpoints_leaves_the_first_whole(
         with pytest.raises(OutputError, match=r"checkpoint\.pt cannot be written: No space left on device"):
             pretrain(CONFIG, collection, tmp_path / "run")
     assert state(tmp_path / "run" / CHECKPOINT)["step"] == 4
-    assert load_encoder(tmp_path / "run" / ENCODER)[2] == 4
+    assert encoders.load(tmp_path / "run" / ENCODER).step == 4
 
 
 def poisoned(bad: set[int], monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -17,9 +17,7 @@ ROOMY = 2  # encoders; beside more of them, intervals stand below the scores
 
 def print_scores(result: "Evaluation") -> None:
     if not result.scores:
-        say(
-            "The videos have no labels: there are no scores. To look at neighbours: kinevec demo --videos FOLDER"
-        )
+        say("The videos have no labels, so that there are no scores.")
         return
     data = result.facts["data"]
     table = Table(

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from kinevec.data import textures
 from kinevec.data.script import check_script
 from kinevec.data.trajectories import CLASSES, Trajectory, draw_trajectory
-from kinevec.data.whole import write_text, write_whole, writing
+from kinevec.data.whole import make_folder, write_text, write_whole, writing
 from kinevec.errors import ConfigError, OutputError
 
 _GENERATOR = 1  # raise it whenever the same configuration would give other videos
@@ -165,8 +165,7 @@ def _relative_path(label: str, index: int) -> Path:
 def _write_video(root: Path, config: SynthConfig, job: tuple[str, int]) -> None:
     content = _encode(render_video(config, *job), config.fps)
     path = root / _relative_path(*job)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_whole(path, lambda aside: aside.write_bytes(content))
 
 

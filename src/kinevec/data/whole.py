@@ -38,6 +38,16 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, write)
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those it lies in, where they are not there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """What the system says of a place we cannot write becomes an `OutputError` that names it."""

@@ -10,9 +10,9 @@ from kinevec.encoders.layout import HUB, UNTRAINED, check_place
 
 if TYPE_CHECKING:
     from kinevec.encoders.loaded import Loaded
-    from kinevec.encoders.place import load
+    from kinevec.encoders.place import load, load_beside
 
-__all__ = ["HUB", "UNTRAINED", "Loaded", "check_place", "load"]
+__all__ = ["HUB", "UNTRAINED", "Loaded", "check_place", "load", "load_beside"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +21,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'kinevec.encoders' has no attribute '{name}'")
     from kinevec.encoders import loaded, place
 
-    return place.load if name == "load" else loaded.Loaded
+    return loaded.Loaded if name == "Loaded" else getattr(place, name)

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import torch
-
 from kinevec.config import Config
-from kinevec.models.encoder import Encoder
+from kinevec.models.encoder import Encoder, weight_bytes
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,9 +34,8 @@ class Loaded:
         clip, views = self.config.clip, self.config.views
         seen = (self.config.model.name, clip.frames, clip.stride, clip.size, views.mean, views.std)
         digest = hashlib.sha256(repr(seen).encode())
-        for name, value in self.encoder.state_dict().items():
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        for part in weight_bytes(self.encoder.state_dict().items()):
+            digest.update(part)
         return digest.hexdigest()[:32]
 
     @property

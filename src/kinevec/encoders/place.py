@@ -3,6 +3,8 @@
 import json
 import logging
 import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from kinevec.errors import CheckpointError, InputError
 from kinevec.models import build_encoder
 from kinevec.models.encoder import Encoder
 from kinevec.runtime import seeded
-from kinevec.train.checkpoint import ENCODER
+from kinevec.train.checkpoint import DIGEST, ENCODER, weights_digest
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,19 @@ def load(place: str | Path) -> Loaded:
     loaded = _loaded(place)
     _check_finite(loaded.encoder, str(place))
     return loaded
+
+
+def load_beside(places: Sequence[str | Path]) -> list[Loaded]:
+    """Encoders that are set beside each other, as for `load`.
+
+    One of `untrained:NAME` has no clips of its own: it sees those of the first that was trained, and is made with
+    that one's seed, so that beside a run with an encoder of this name it is what the run began with.
+    """
+    found = [load(place) for place in places]
+    trained = [one.config for one in found if not one.source.startswith(UNTRAINED)]
+    if not trained:
+        return found
+    return [_untrained(one.source, trained[0]) if one.source.startswith(UNTRAINED) else one for one in found]
 
 
 def _loaded(place: str | Path) -> Loaded:
@@ -75,8 +90,8 @@ def _check_finite(encoder: Encoder, name: str) -> None:
         )
 
 
-def _untrained(name: str) -> Loaded:
-    config = Config(model=Model(name.removeprefix(UNTRAINED)))
+def _untrained(name: str, like: Config | None = None) -> Loaded:
+    config = replace(like or Config(), model=Model(name.removeprefix(UNTRAINED)))
     with seeded(config.train.seed):
         return Loaded(build_encoder(config.model.name), config, name, step=0)
 
@@ -109,6 +124,10 @@ def _from_run(path: Path, source: str, weights: dict[str, Tensor], header: dict[
         step = int(header["step"])
     except (KeyError, ValueError) as error:  # a TOMLDecodeError is a ValueError
         raise CheckpointError(f"{path}: damaged, or not written by kinevec ({error})") from error
+    if DIGEST in header and header[DIGEST] != weights_digest(weights):  # files of earlier versions have none
+        raise CheckpointError(
+            f"{path}: damaged: its weights are not those that were written (their digest differs)"
+        )
     return Loaded(fitted(config.model.name, weights, path), config, source, step, _counts(path.parent / RUN))
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from kinevec.config import Config, from_dict, to_toml
 from kinevec.data.source import Collection, Progress
-from kinevec.data.whole import write_whole
+from kinevec.data.whole import make_folder, write_whole
 from kinevec.errors import CheckpointError, DataError, InputError, VideoError
 from kinevec.evaluate.encode import AT_ONCE
 from kinevec.evaluate.features import clips_of
@@ -143,6 +143,7 @@ def save_classifier(path: Path, model: Classifier, config: Config, classes: Sequ
     }
     # Its own way to write a file lets nobody else read it.
     content = safetensors.torch.save(weights, header)
+    make_folder(path.parent)
     write_whole(path, lambda aside: aside.write_bytes(content))
 
 

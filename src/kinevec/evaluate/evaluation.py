@@ -1,6 +1,6 @@
 """Judge an encoder on labelled videos by several protocols, beside the untrained encoder and chance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def evaluate(
     cache: FeatureCache | None = None,
     save: Path | None = None,
     progress: Progress | None = None,
-    on_finetune: Progress | None = None,
+    on_finetune: Callable[[str], Progress] | None = None,
 ) -> Evaluation:
     """Scores an encoder on a collection with a train and a test split (METHODS §3).
 
@@ -117,7 +117,7 @@ def evaluate(
         cache: where features are kept between evaluations; None: nowhere.
         save: file for the fine-tuned classifier, of the first seed.
         progress: told of videos encoded.
-        on_finetune: told how far each fine-tuning is, one after the other.
+        on_finetune: encoder, and seed where there are several → what is told how far that fine-tuning is.
 
     Raises:
         DataError: as for `check`.
@@ -153,7 +153,8 @@ def evaluate(
         for key, value in features.items():
             part = value.only(lambda record: bool(record.label))
             keep = save if key == next(iter(chosen)) else None
-            outcomes[key] = _judge(chosen[key], part, settings, device, keep, on_finetune)
+            told = (lambda seed, key=key: on_finetune(_words(key, seed, settings))) if on_finetune else None
+            outcomes[key] = _judge(chosen[key], part, settings, device, keep, told)
     facts = facts_of(loaded, whole, settings, outcomes, seen) | {"provenance": provenance(device)}
     return Evaluation(
         {name: found.scores for name, found in outcomes.items()},
@@ -196,7 +197,7 @@ def _judge(
     settings: Settings,
     device: str,
     save: Path | None,
-    progress: Progress | None,
+    told: Callable[[int], Progress] | None,
 ) -> Outcomes:
     frozen = judge(features, settings)
     parts = [frozen] if frozen else []
@@ -204,12 +205,22 @@ def _judge(
         train, test = (features.split(name).collection for name in ("train", "test"))
         found = [
             finetune(
-                loaded, train, test, settings.tuning(seed), device, progress, save=save if turn == 0 else None
+                loaded,
+                train,
+                test,
+                settings.tuning(seed),
+                device,
+                told(seed) if told else None,
+                save=save if turn == 0 else None,
             )
             for turn, seed in enumerate(settings.seeds)
         ]
         parts.append(repeated(found))
     return joined(parts)
+
+
+def _words(encoder: str, seed: int, settings: Settings) -> str:
+    return encoder if len(settings.seeds) == 1 else f"{encoder}, seed {seed}"
 
 
 def _chance(features: Features, outcomes: dict[str, Outcomes]) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """Classification without training on frozen features: weighted nearest neighbours, and nearest class means."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,4 +89,4 @@ def few_shot(
         parts.append(
             classified(f"{shots}-shot", scores, classes, list(test.collection.names()), test.labels, facts)
         )
-    return replace(repeated(parts), predicted={})  # of every draw: large, and of no use one by one
+    return repeated(parts)

@@ -3,6 +3,7 @@
 import os
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,13 @@ class Encoder(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """Frames (N, 3, T, H, W) → the last feature map (N, C, T', H', W')."""
         return self.stages(x)[-1]
+
+
+def weight_bytes(weights: Iterable[tuple[str, Tensor]]) -> Iterator[bytes]:
+    """The names and values of weights one after the other, for a digest of them."""
+    for name, value in weights:
+        yield name.encode()
+        yield value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def compile_encoders(model: nn.Module, device: torch.device) -> None:

@@ -19,7 +19,7 @@ from kinevec.data.decode import VideoInfo, probe, read_clip
 from kinevec.data.prepare.encode import Encoder
 from kinevec.data.prepare.plan import Plan, PrepareConfig, target_size
 from kinevec.data.source import Progress
-from kinevec.data.whole import write_text, write_whole, writing
+from kinevec.data.whole import make_folder, write_text, write_whole, writing
 from kinevec.errors import InputError, VideoError
 from kinevec.search.index import Index, Video
 
@@ -111,8 +111,7 @@ def write_labels(index: Index, path: Path, progress: Progress | None = None) -> 
     if not known:
         raise InputError(f"{index.folder}: no clip has been given a label")
     folder = path.with_suffix("")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", "group", "split", "source", "start", "stop"])

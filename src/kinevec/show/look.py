@@ -16,6 +16,7 @@ from kinevec.errors import UsageError
 from kinevec.evaluate.encode import ClipEncoder
 from kinevec.methods.fima.foreground import foreground_mask
 from kinevec.motion.color import flow_image
+from kinevec.motion.difference import changing_near
 from kinevec.motion.flow import pair_flow
 from kinevec.show.activation import Steps, clip_starts, encode_steps, heat
 from kinevec.show.affinity import Affinity, affinity
@@ -153,10 +154,12 @@ def _foreground(steps: Steps, numbers: NDArray[np.int64], starts: list[int], cli
 
 
 def _flow(frames: Pictures) -> NDArray[np.float32]:
-    """(F, 2, SIDE, SIDE): from each frame to the one `FLOW_GAP` later, or as far as there is one."""
+    """(F, 2, SIDE, SIDE): from each frame to the one `FLOW_GAP` later, or as far as there is one; 0 where it is a guess."""
     last = len(frames) - 1
     pairs = [(f, min(f + FLOW_GAP, last)) for f in range(last)] + [(last - 1, last)]
-    return pair_flow(frames.transpose(0, 3, 1, 2), pairs)
+    first, second = (frames[list(places)] for places in zip(*pairs, strict=True))
+    flow = pair_flow(frames.transpose(0, 3, 1, 2), pairs)
+    return np.asarray(flow * changing_near(first, second)[:, None], np.float32)
 
 
 def _painted(flow: NDArray[np.float32]) -> Pictures:

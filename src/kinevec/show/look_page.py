@@ -9,7 +9,7 @@ from string import Template
 
 from kinevec.config import Clip
 from kinevec.data.files import FILM, LOOK
-from kinevec.data.whole import write_text, writing
+from kinevec.data.whole import make_folder, write_text
 from kinevec.show.figures import activation_strip, affinity_matrices, motion_strip
 from kinevec.show.film import activation_film
 from kinevec.show.look import Look
@@ -26,8 +26,7 @@ def write_look(look: Look, folder: Path) -> Path:
     Raises:
         OutputError: the folder cannot be written.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     activation_strip(look, folder / "activation.png")
     activation_film(look, folder / FILM)
     motion_strip(look, folder / "motion.png")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kinevec import encoders
+from kinevec.data.whole import make_folder
 from kinevec.errors import OutputError
 from kinevec.evaluate.audit import Audit, AuditConfig, EstimatedMasks, Masks, open_masks
 from kinevec.evaluate.audit import audit as score
@@ -57,6 +58,7 @@ def audit(
     result = score(
         loaded, collection, settings, masks=where, device=device, progress=counter(watcher, "auditing")
     )
+    make_folder(folder)
     result.write(folder / JSON)
     write_audit(folder / PAGE, result)
     return result

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from kinevec.data.whole import make_folder
 from kinevec.show.compare import Comparison, write_page, write_picture
 from kinevec.show.runs import read_runs
 from kinevec.tasks.watcher import check_writable
@@ -26,6 +27,7 @@ def compare(runs: Iterable[str | Path], out: str | Path | None = None) -> Compar
     if out is not None:
         target = Path(out)
         check_writable(target / PICTURE)
+        make_folder(target)
         write_picture(target / PICTURE, comparison)
         write_page(target / PAGE, comparison)
     return comparison

@@ -1,7 +1,7 @@
 """Judging an encoder."""
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -9,6 +9,8 @@ from typing import Literal
 from kinevec import encoders
 from kinevec.cluster import Cluster
 from kinevec.data import Collection
+from kinevec.data.source import Progress
+from kinevec.data.whole import make_folder
 from kinevec.encoders import Loaded
 from kinevec.errors import DataError, InputError, OutputError
 from kinevec.evaluate import evaluation
@@ -90,7 +92,8 @@ def evaluate(
     if not any(record.label for record in collection.records):
         raise DataError(
             f"{data}: none of {len(collection)} videos has a label, so there is nothing to score. Give one folder "
-            "per class or a CSV with labels; to look at neighbours instead: kinevec demo --videos FOLDER"
+            f"per class or a CSV with labels. Without labels: kinevec embed {places[0]} {data} -o index, then kinevec "
+            "cluster index (groups) or kinevec serve index (look, search and label)"
         )
     if other is not None:
         check_videos(_tested(collection, other["data"].get("rejected", {})), other)
@@ -104,10 +107,10 @@ def evaluate(
             extractor=OnRay(cluster) if cluster else None,
             cache=_cache(one, cache),
             save=Path(save) if save else None,
-            progress=counter(watcher, "encoding"),
-            on_finetune=counter(watcher, "fine-tuning"),
+            progress=counter(watcher, f"encoding{of}"),
+            on_finetune=_on_finetune(watcher, of),
         )
-        for one in loaded
+        for one, of in zip(loaded, _of(places), strict=True)
     ]
     result = found[0] if len(found) == 1 else merged(found)
     result = replace(result, facts=result.facts | {"data": {**result.facts["data"], "folder": str(data)}})
@@ -173,6 +176,15 @@ def _check_save(save: Place | None, places: Sequence[Place], settings: Settings)
         check_writable(Path(save))
 
 
+def _of(places: Sequence[Place]) -> list[str]:
+    """How each of several runs is named in a progress line; one alone needs no name."""
+    return [f" of {place}" for place in places] if len(places) > 1 else [""]
+
+
+def _on_finetune(watcher: Watcher, of: str) -> Callable[[str], Progress]:
+    return lambda what: counter(watcher, f"fine-tuning {what}{of}")
+
+
 def _cache(loaded: Loaded, cache: Place | None) -> FeatureCache | None:
     if cache == "auto":
         run = Path(loaded.source)
@@ -184,6 +196,7 @@ def _write(result: Evaluation, figures: bool) -> None:
     """Writes the JSON, and confusion matrices beside it."""
     if result.filed is None:
         raise ValueError("nobody said where this evaluation is to be filed")
+    make_folder(result.filed.path.parent)
     result.write(result.filed.path)
     if figures:
         _write_figures(result, result.filed.path)

@@ -10,7 +10,7 @@ from kinevec.data import Record, find_records
 from kinevec.data.manifest import read_manifest
 from kinevec.data.manifest_file import PARQUET
 from kinevec.data.places import check_folder
-from kinevec.data.whole import writing
+from kinevec.data.whole import make_folder
 from kinevec.errors import InputError
 from kinevec.search import approximate
 from kinevec.search.added import Added
@@ -203,8 +203,7 @@ def cluster(
             progress=counter(watcher, "choosing the number"),
         )
         place(opened, found.clips, found.groups, found.plane)
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         page, table = folder / "groups.html", folder / "groups.csv"
         write_groups(opened, found, table)
         write_sheet(opened, found, page, counter(watcher, "drawing"))

@@ -25,7 +25,8 @@ def show(
     """Draws where encoders look in a video, what moves in it, and how features of frames and of motion agree.
 
     Args:
-        places: of encoders, as for `kinevec.encoders.load`; shown beside each other.
+        places: of encoders, as for `kinevec.encoders.load`; shown beside each other. One of `untrained:NAME` has no
+            clips of its own and sees those of the first that has.
         out: folder for the pictures and the page: a new or empty one, or one that an earlier look was written to.
             Such a folder is never read as data.
         start, end: seconds; None: to the end of the video, or as much of it as a look holds.
@@ -39,7 +40,7 @@ def show(
     folder = Path(out)
     _check_ours(folder)
     probe(Path(video))  # before a folder is made for nothing
-    loaded = [encoders.load(place) for place in places]
+    loaded = encoders.load_beside(places)
     check_writable(folder / "index.html")
     found = look(
         dict(zip(_names(places), loaded, strict=True)), Path(video), start=start, end=end, device=device

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -33,10 +34,15 @@ def counter(watcher: Watcher, what: str) -> Callable[[int, int], None]:
 
 
 def check_writable(target: Path) -> None:
-    """Refuses a place that cannot be written before the work is done, and leaves nothing there."""
+    """Refuses a file that could not be written before the work is done, and leaves nothing there, also no folder."""
+    missing = [folder for folder in target.parents if not folder.exists()]  # the innermost first
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # was not made, or somebody else writes there already
+                folder.rmdir()

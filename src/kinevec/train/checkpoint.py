@@ -5,30 +5,31 @@ A run's folder holds `checkpoint.pt` (all that resuming needs), the checkpoints 
 using the encoder needs: weights, and the configuration in the header).
 """
 
+import hashlib
 import os
 import re
 import shutil
-import tomllib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from kinevec.config import INCIDENTAL, Config, differences, from_dict, to_dict, to_toml
 from kinevec.data.whole import write_whole
-from kinevec.errors import CheckpointError, ConfigError, InputError
+from kinevec.errors import CheckpointError, ConfigError
 from kinevec.models import build_encoder
-from kinevec.models.encoder import Encoder
+from kinevec.models.encoder import Encoder, weight_bytes
 from kinevec.runtime import seeded
 
 CHECKPOINT = "checkpoint.pt"
 ENCODER = "encoder.safetensors"
 BEST = "best.pt"
 BEST_ENCODER = "best.safetensors"
+DIGEST = "digest"  # in the header of an encoder's file
 
 
 def save_checkpoint(
@@ -157,39 +158,20 @@ def _check_config(folder: Path, saved: dict[str, Any], config: Config) -> None:
 
 
 def save_encoder(folder: Path, encoder: torch.nn.Module, config: Config, step: int) -> None:
-    """Writes the encoder's weights with the configuration and the step in the file's header."""
+    """Writes the encoder's weights with the configuration, the step and their digest in the file's header."""
     weights = {name: value.contiguous() for name, value in encoder.state_dict().items()}
-    header = {"config": to_toml(config), "step": str(step)}
+    header = {"config": to_toml(config), "step": str(step), DIGEST: weights_digest(weights)}
     # Its own way to write a file leaves another one behind when it is killed, and lets nobody else read it.
     content = safetensors.torch.save(weights, header)
     write_whole(folder / ENCODER, lambda aside: aside.write_bytes(content))
 
 
-def load_encoder(run: Path) -> tuple[Encoder, Config, int]:
-    """The encoder of a run's folder, its configuration, and the steps it was trained for.
-
-    Raises:
-        InputError: no run is there.
-        CheckpointError: the file is damaged or does not fit the encoder it names.
-    """
-    path = run / ENCODER if run.is_dir() else run
-    if not path.is_file():
-        what = f"no {ENCODER} in it; is it the folder of a run?" if run.is_dir() else "no such run"
-        raise InputError(f"{run}: {what}")
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        config = from_dict(Config, tomllib.loads(header["config"]))
-        step = int(header["step"])
-    except (safetensors.SafetensorError, KeyError, tomllib.TOMLDecodeError) as error:
-        raise CheckpointError(f"{path}: damaged, or not written by kinevec ({error})") from error
-    encoder = build_encoder(config.model.name)
-    try:
-        encoder.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: its weights do not fit the encoder '{config.model.name}'") from error
-    return encoder, config, step
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """What a file of weights says of them, so that a changed byte is noticed; safetensors has no checksum."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in weight_bytes(sorted(weights.items())):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _filled(write: Callable[[], None]) -> None:

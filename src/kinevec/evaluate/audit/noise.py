@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kinevec.motion.difference import changing_near
 from kinevec.motion.flow import SMALLEST_SIDE, pair_flow
 
 Grains = NDArray[np.int64]  # (T, H, W), the number of the grain that lies on each pixel
@@ -15,8 +16,6 @@ Frames = NDArray[np.uint8]  # (T, H, W, 3)
 
 BLUR = 1.0  # pixels, standard deviation: bare grains are finer than what encoders look at
 CONTRAST = 55.0  # grey levels, standard deviation of a frame
-CHANGE = 6  # grey levels by which a pixel differs from the frame before, at least, where something moves
-NEAR = 8  # parts of the frame's side: so near to a change, flow counts; a plain surface moves with its rim
 
 
 def carry(flow: NDArray[np.float32]) -> Grains:
@@ -89,7 +88,7 @@ def _flow(clip: Frames, method: str) -> NDArray[np.float32]:
     plain, such as a black background.
     """
     height, width = clip.shape[1:3]
-    changing = _changing(clip)
+    changing = changing_near(clip[:-1], clip[1:])
     scale = max(1, -(-SMALLEST_SIDE // min(height, width)))
     if scale > 1:
         clip = np.stack([cv2.resize(frame, None, fx=scale, fy=scale) for frame in clip])
@@ -99,11 +98,3 @@ def _flow(clip: Frames, method: str) -> NDArray[np.float32]:
         blocks = flow.reshape(len(pairs), 2, height, scale, width, scale)
         flow = blocks.mean((3, 5)) / scale
     return np.asarray(flow * changing[:, None], np.float32)
-
-
-def _changing(clip: Frames) -> NDArray[np.bool_]:
-    """(T − 1, H, W), where a frame differs from the next within an eighth of its side."""
-    radius = max(1, min(clip.shape[1:3]) // NEAR)
-    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    differs = (np.abs(np.diff(clip.astype(np.int16), axis=0)).max(-1) > CHANGE).astype(np.uint8)
-    return np.stack([cv2.dilate(one, around) for one in differs]).astype(bool)
