@@ -1,11 +1,13 @@
 """Where an evaluation goes in a folder: never over another one, and over itself."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from kinevec.config import to_dict
-from kinevec.evaluate.filed import Filed, place_for, protocol_of
+from kinevec.evaluate.filed import Filed, filing, place_for, protocol_of
 from kinevec.evaluate.protocols import Settings
 
 
@@ -19,11 +21,24 @@ def content(data: str = "gym", *, step: int = 1, train: str = "x", **settings: A
     }
 
 
-def filed(folder: Path, given: dict[str, Any]) -> Filed:
+def filed(folder: Path, given: dict[str, Any], hurry: float = 0) -> Filed:
     """Files it as a person would find it later."""
-    place = place_for(folder, given)
-    place.path.write_text(json.dumps(given))
+    with filing(folder):
+        place = place_for(folder, given)
+        time.sleep(hurry)
+        place.path.write_text(json.dumps(given))
     return place
+
+
+def test_several_at_once_do_not_take_the_same_name(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(filed, tmp_path, content(name), 0.05) for name in ("gym", "park", "street", "gym")
+        ]
+        places = [job.result().path.name for job in jobs]
+    assert len(set(places)) == 3
+    assert places[0] == places[3]
+    assert {path.name for path in tmp_path.iterdir()} == set(places)
 
 
 def test_the_first_is_eval_json_and_the_same_again_replaces_it(tmp_path: Path) -> None:

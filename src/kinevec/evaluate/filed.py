@@ -1,9 +1,12 @@
 """Which evaluations answer the same question, and where one is filed beside others."""
 
+import fcntl
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +56,18 @@ def place_for(folder: Path, content: Content) -> Filed:
     stem = f"eval-{'+'.join(content['protocol']['settings']['protocols'])}-{_named(data_name(content))}"
     names = (folder / f"{stem}{'' if number == 1 else f'-{number}'}.json" for number in range(1, 10_000))
     return Filed(next(path for path in names if not path.exists()), beside=first)
+
+
+@contextmanager
+def filing(folder: Path) -> Iterator[None]:
+    """Inside, no other process files an evaluation in this folder: from the choice of a name until it is written."""
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some shared file systems know no locks
+            fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
 
 
 def evaluations_in(folder: Path) -> list[Path]:

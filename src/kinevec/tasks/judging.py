@@ -18,7 +18,7 @@ from kinevec.evaluate.cache import FeatureCache
 from kinevec.evaluate.compare import Comparison, check_videos
 from kinevec.evaluate.compare import compare as compare_contents
 from kinevec.evaluate.evaluation import Evaluation
-from kinevec.evaluate.filed import RESULT, Filed, place_for
+from kinevec.evaluate.filed import RESULT, Filed, filing, place_for
 from kinevec.evaluate.on_ray import OnRay
 from kinevec.evaluate.protocols import FINETUNE, Settings
 from kinevec.evaluate.result import read_result
@@ -117,8 +117,13 @@ def evaluate(
     if other is not None:
         compared = compare_contents(result.content, other).content
         result = replace(result, facts=result.facts | {"against": {"file": str(file), **compared}})
-    result = replace(result, filed=Filed(target) if out else place_for(target.parent, result.content))
-    _write(result, figures)
+    make_folder(target.parent)
+    with filing(target.parent):
+        filed = Filed(target) if out else place_for(target.parent, result.content)
+        result = replace(result, filed=filed)
+        result.write(filed.path)
+    if figures:
+        _write_figures(result, filed.path)
     return result
 
 
@@ -192,17 +197,8 @@ def _cache(loaded: Loaded, cache: Place | None) -> FeatureCache | None:
     return FeatureCache(Path(cache)) if cache is not None else None
 
 
-def _write(result: Evaluation, figures: bool) -> None:
-    """Writes the JSON, and confusion matrices beside it."""
-    if result.filed is None:
-        raise ValueError("nobody said where this evaluation is to be filed")
-    make_folder(result.filed.path.parent)
-    result.write(result.filed.path)
-    if figures:
-        _write_figures(result, result.filed.path)
-
-
 def _write_figures(result: Evaluation, target: Path) -> None:
+    """Draws a confusion matrix of each classifier beside the JSON."""
     for encoder, found in result.outcomes.items():
         for protocol, predicted in found.predicted.items():
             part = re.sub(r"[^\w-]+", "-", f"{encoder}-{protocol}")
