@@ -31,13 +31,17 @@ BOUNDS = {"untrained": "0.55", "supervised": "0.25"}  # row → grey
 SETTINGS = {
     "as preset": "#1b6ca8",
     "any hue": "#d18f1b",
-    "any hue at a third of the rate": "#8a5a9e",
+    "any hue, slow": "#8a5a9e",
     "smaller crops": "#6a9f58",
-    "any hue at a third of the rate for three times as long": "#3d2645",
+    "any hue, slow and long": "#3d2645",
+    "as preset, long": "#12324a",
 }
+LONGER = {"any hue, slow": "any hue, slow and long"}  # setting → the same for three times as many steps
 SETS = {"unbiased": "#1b6ca8", "biased": "#d1495b", "original": "#6a9f58"}
 METHODS = {"moco": "#1b6ca8", "mscl": "#d1495b", "moco-symmetric": "#7fb3d9", "fima": "#6a9f58"}
-APART = 0.2  # between the colours of a row
+APART = 0.16  # inches between the colours of a row
+BETWEEN = 0.34  # inches between rows
+ABREAST = 4  # entries of a legend in one line
 
 Result = dict[str, Any]
 
@@ -49,6 +53,7 @@ def main() -> None:
         drawn = {"rows": rows_figure(science), "curves": curves_figure(science)}
         if any(cell["set"] == "biased" for cell in science["cells"]):
             drawn["sets"] = sets_figure(science)
+            drawn["steps"] = steps_figure(science)
         for name, figure in drawn.items():
             path = ROOT / "docs" / f"evidence-{name}.svg"
             figure.savefig(path, metadata={"Date": None}, facecolor="white")
@@ -81,6 +86,45 @@ def sets_figure(science: Result) -> Figure:
     return _grouped(science, cells, "set", SETS)[0]
 
 
+def steps_figure(science: Result) -> Figure:
+    """What the methods reach after a number of steps and after three times as many, on each set."""
+    sets = [name for name in SETS if any(cell["set"] == name for cell in science["cells"])]
+    figure = Figure(figsize=(8.4, 3.2), layout="constrained")
+    axes = list(figure.subplots(1, len(sets) * len(SCORES), sharey=True, squeeze=False)[0])
+    most = 1.1 * max(cell["steps"] for cell in science["cells"])
+    panels = [(kind, score) for kind in sets for score in SCORES]
+    for axis, (kind, score) in zip(axes, panels, strict=True):
+        for row, color in METHODS.items():
+            found = {
+                name: _scores(science, row, kind, name, score) for pair in LONGER.items() for name in pair
+            }
+            steps = {name: of for name, of in found.items() if of}
+            places = sorted((step, value) for of in steps.values() for step, value in of)
+            axis.plot(*zip(*places, strict=True) if places else ([], []), ".", color=color, markersize=4)
+            means = [(of[0][0], sum(value for _, value in of) / len(of)) for of in steps.values()]
+            axis.plot(*zip(*means, strict=True) if means else ([], []), "o-", color=color, markersize=5)
+        axis.set(title=f"{kind}\n{SCORES[score]}, %", xlabel="steps", ylim=(0, 100), xlim=(0, most))
+        axis.title.set_fontsize(10)
+        axis.grid(axis="y", color="0.92")
+        for row, grey in BOUNDS.items():
+            if known := [value for _, value in _scores(science, row, kind, "as preset", score)]:
+                axis.axhline(sum(known) / len(known), color=grey, linestyle="--", linewidth=1)
+    for row, color in METHODS.items():
+        axes[0].plot([], [], "o-", color=color, label=science["titles"][row])
+    for row, grey in BOUNDS.items():
+        axes[0].plot([], [], color=grey, linestyle="--", linewidth=1, label=row)
+    shown = axes[0].get_legend_handles_labels()
+    figure.legend(*shown, loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def _scores(science: Result, row: str, kind: str, setting: str, score: str) -> list[tuple[int, float]]:
+    """(steps, score) of every seed."""
+    wanted = (row, kind, setting)
+    cells = [cell for cell in science["cells"] if (cell["row"], cell["set"], cell["setting"]) == wanted]
+    return [(cell["steps"], cell["scores"][score]) for cell in cells]
+
+
 def curves_figure(science: Result) -> Figure:
     """The loss that all rows share over the steps on the unbiased set, a panel for each setting, a line for each seed."""
     cells = [cell for cell in science["cells"] if cell["set"] == "unbiased" and cell["curve"]]
@@ -106,31 +150,37 @@ def curves_figure(science: Result) -> Figure:
 def _grouped(
     science: Result, cells: Sequence[Result], key: str, colors: Mapping[str, str]
 ) -> tuple[Figure, list[Axes]]:
-    """The cells by row, and within a row by what they say of `key`, in its colour."""
+    """The cells by row, and within a row by what they say of `key`, in its colour; a row is as high as it must be."""
     names = [name for name in colors if any(cell[key] == name for cell in cells)]
     rows = [row for row in science["titles"] if any(cell["row"] == row for cell in cells)]
-    figure, axes = _panels(science, rows, 0.18 + APART * len(names))
+    lines = {
+        row: [name for name in names if any((c["row"], c[key]) == (row, name) for c in cells)] for row in rows
+    }
+    tops, height = {}, 0.0  # inches from the top
+    for row in rows:
+        tops[row] = height + BETWEEN / 2
+        height += BETWEEN + APART * (len(lines[row]) - 1)
+    middles = {row: top + APART * (len(lines[row]) - 1) / 2 for row, top in tops.items()}
+    figure, axes = _panels(science, middles, height)
     for axis, score in zip(axes, SCORES, strict=True):
         for name in names:
             axis.plot([], [], "o", color=colors[name], label=name)
-        for place, row in enumerate(rows):
-            own = [cell for cell in cells if cell["row"] == row]
-            there = [name for name in names if any(cell[key] == name for cell in own)]
-            for step, name in enumerate(there):
-                shift = APART * (step - (len(there) - 1) / 2)
-                _dots(axis, [c["scores"][score] for c in own if c[key] == name], place + shift, colors[name])
+        for row, top in tops.items():
+            for step, name in enumerate(lines[row]):
+                own = [c["scores"][score] for c in cells if c["row"] == row and c[key] == name]
+                _dots(axis, own, top + APART * step, colors[name])
     shown = axes[0].get_legend_handles_labels()
-    figure.legend(*shown, loc="outside upper center", ncols=len(names), frameon=False)
+    figure.legend(*shown, loc="outside upper center", ncols=min(len(names), ABREAST), frameon=False)
     return figure, axes
 
 
-def _panels(science: Result, rows: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
-    """A panel for each score, a line of `height` inches for each row, and where chance is."""
-    figure = Figure(figsize=(8.4, height * len(rows) + 1.3), layout="constrained")
+def _panels(science: Result, middles: Mapping[str, float], height: float) -> tuple[Figure, list[Axes]]:
+    """A panel of `height` inches for each score, the names of the rows at their middles, and where chance is."""
+    figure = Figure(figsize=(8.4, height + 1.5), layout="constrained")
     axes = list(figure.subplots(1, len(SCORES), sharey=True))
     for axis, (score, title) in zip(axes, SCORES.items(), strict=True):
-        axis.set(xlim=(0, 100), xlabel=f"{title}, %", ylim=(len(rows) - 0.4, -0.6))
-        axis.set_yticks(range(len(rows)), [science["titles"][row] for row in rows])
+        axis.set(xlim=(0, 100), xlabel=f"{title}, %", ylim=(height, 0))
+        axis.set_yticks(list(middles.values()), [science["titles"][row] for row in middles])
         axis.grid(axis="x", color="0.92")
         _line(axis, science["chance"][score], "chance", "0.7", 13)
     return figure, axes
