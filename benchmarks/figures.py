@@ -31,12 +31,12 @@ BOUNDS = {"untrained": "0.55", "supervised": "0.25"}  # row → grey
 SETTINGS = {
     "as preset": "#1b6ca8",
     "any hue": "#d18f1b",
-    "any hue, slow": "#8a5a9e",
+    "any hue slow": "#8a5a9e",
     "smaller crops": "#6a9f58",
-    "any hue, slow and long": "#3d2645",
-    "as preset, long": "#12324a",
+    "any hue slow long": "#3d2645",
+    "as preset long": "#12324a",
 }
-LONGER = {"any hue, slow": "any hue, slow and long"}  # setting → the same for three times as many steps
+LONGER = {"any hue slow": "any hue slow long"}  # setting → the same for three times as many steps
 SETS = {"unbiased": "#1b6ca8", "biased": "#d1495b", "original": "#6a9f58"}
 METHODS = {"moco": "#1b6ca8", "mscl": "#d1495b", "moco-symmetric": "#7fb3d9", "fima": "#6a9f58"}
 APART = 0.16  # inches between the colours of a row

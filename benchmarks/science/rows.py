@@ -79,10 +79,10 @@ _LONG: dict[str, object] = {"train.epochs": 150}  # three times as long
 SETTINGS: dict[str, dict[str, object]] = {
     AS_PRESET: {},
     "any hue": _ANY_HUE,
-    "any hue, slow": {**_ANY_HUE, **_SLOW},
+    "any hue slow": {**_ANY_HUE, **_SLOW},
     "smaller crops": {"views.area": "[0.3, 1.0]"},
-    "any hue, slow and long": {**_ANY_HUE, **_SLOW, **_LONG},
-    "as preset, long": _LONG,
+    "any hue slow long": {**_ANY_HUE, **_SLOW, **_LONG},
+    "as preset long": _LONG,
 }
 CANDIDATES = tuple(SETTINGS)[:4]  # of the search; the others answer questions that came up
 
