@@ -1,11 +1,14 @@
 """Sections are frozen, refuse what makes no sense with a message that helps, and mean what they say."""
 
+import ast
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kinevec import config as room
 from kinevec.config import Clip, Config, Fima, Flow, Sampling, Terms, Train, Views
 from kinevec.errors import ConfigError
 
@@ -150,3 +153,19 @@ def test_epochs_must_be_one_at_least() -> None:
     assert Train(epochs=1, warmup_epochs=0).epochs == 1
     with pytest.raises(ConfigError, match=r"train\.epochs is 0"):
         Train(epochs=0, warmup_epochs=0)
+
+
+def test_every_value_is_read_as_one_of_its_section() -> None:
+    """Somewhere outside the configuration, as in `config.train.lr`: an option that nothing reads is a bug."""
+    here = Path(room.__file__).parent
+    read = set()
+    for path in here.parent.rglob("*.py"):
+        if here not in path.parents:
+            found = ast.walk(ast.parse(path.read_text("utf-8")))
+            read |= {
+                tuple(ast.unparse(node).split(".")[-2:]) for node in found if isinstance(node, ast.Attribute)
+            }
+    options = {
+        (name, field.name) for name, section in SECTIONS.items() for field in dataclasses.fields(section)
+    }
+    assert not options - read
