@@ -26,7 +26,7 @@ from kinevec.evaluate.audit.scores import LINEAR
 from kinevec.evaluate.evaluation import Evaluation
 from kinevec.evaluate.retrieval import neighbours
 from kinevec.runtime import provenance
-from kinevec.show.audit_page import figure_panels
+from kinevec.show.audit_panels import figure_panels
 from kinevec.show.figures import activation_strip
 from kinevec.show.look import look
 from kinevec.show.report import Curve, Neighbour, Report, Row, Section, write_report
