@@ -9,9 +9,8 @@ import pytest
 
 import faults
 from faults import numbered_video, read_number
-from kinevec.data import decode
 from kinevec.data.container import Opened
-from kinevec.data.decode import iter_frames, probe, read_clip
+from kinevec.data.decode import iter_frames, probe, read_clip, seeking
 from kinevec.errors import VideoError
 
 
@@ -88,14 +87,14 @@ def test_frames_that_no_other_refers_to_are_not_decoded(
     options = {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none:scenecut=0"}
     path = numbered_video(tmp_path / "a.mp4", 101, options=options)
     decoded: list[int] = []
-    original = decode._decode_run
+    original = seeking._decode_run
 
     def counted(*arguments: Any) -> Iterator[Any]:
         for frame in original(*arguments):
             decoded.append(frame.pts)
             yield frame
 
-    monkeypatch.setattr(decode, "_decode_run", counted)
+    monkeypatch.setattr(seeking, "_decode_run", counted)
     assert read_numbers(path, [97, 98]) == [97, 98]
     assert len(decoded) == 1 + 25 + 2  # the key frame, every fourth one, and two that were asked for
     decoded.clear()
@@ -121,12 +120,12 @@ def test_near_key_frames_are_decoded_up_to_and_far_ones_sought() -> None:
         pts = np.cumsum(rng.integers(1, 9, size=60))
         keys = [0, *sorted(set(rng.integers(1, 60, size=rng.integers(0, 20)).tolist()))]
         wanted = sorted(set(rng.integers(60, size=rng.integers(1, 30)).tolist()))
-        runs = decode._runs(pts, pts[keys].tolist(), wanted)
+        runs = seeking._runs(pts, pts[keys].tolist(), wanted)
         assert [number for _, numbers in runs for number in numbers] == wanted
         begins = {numbers[0]: key for key, numbers in runs}
         for before, number in zip([None, *wanted], wanted, strict=False):
             key = max(k for k in keys if k <= number)  # of the frame
-            sought = before is None or (key > before and key - before > decode.NEAR)
+            sought = before is None or (key > before and key - before > seeking.NEAR)
             assert (number in begins) == sought
             if sought:
                 assert begins[number] == pts[key]

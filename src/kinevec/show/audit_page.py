@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 
 from kinevec.data.whole import write_text
 from kinevec.evaluate.audit import Audit, Estimate, Example
-from kinevec.evaluate.audit.figures import FIGURES
-from kinevec.evaluate.audit.scores import LINEAR, METRICS, R1
-from kinevec.evaluate.audit.settings import BACKGROUND, BEFORE, CONDITIONS, SIDES
-from kinevec.show.curves import line_styles
+from kinevec.evaluate.audit.scores import METRICS
+from kinevec.evaluate.audit.settings import BACKGROUND, CONDITIONS, SIDES
+from kinevec.show.audit_panels import figure_panels
+from kinevec.show.audit_summary import summary
+from kinevec.show.pairs import pair_list
 
-# In percent. From MOST on "most", below LITTLE "little", where the whole interval lies on that side of HALF.
-MOST, LITTLE, HALF = 67, 33, 50
 QUALITY = 80  # of JPEG
-MEANINGS = {R1: "label of the nearest training video", LINEAR: "label that a linear layer gives"}
 
 
 def write_audit(path: Path, audit: Audit) -> None:
@@ -53,112 +51,8 @@ def write_audit(path: Path, audit: Audit) -> None:
     write_text(path, page.substitute(title=title, style=style, summary=sentences, sections=sections))
 
 
-def summary(audit: Audit) -> list[str]:
-    """What the figures of the linear probe say, in plain sentences; the first says what was done."""
-    data, encoder = audit.facts["data"], audit.facts["encoder"]
-    name, figures = next(iter(audit.figures.items()))
-    others = {other: found for other, found in audit.figures.items() if other != name}
-    sentences = [
-        f"{encoder['source']}, judged on {data['test']} test videos of {data['classes']} classes as they are, and with "
-        "one thing at a time taken away."
-    ]
-    if figures["static"][LINEAR].value is None:
-        reason = figures["static"][LINEAR].undefined
-        return [*sentences, f"What its score rests on cannot be said: {reason}."]
-    rest = {
-        "static": "of what a linear probe reads from it above chance is still there when nothing moves",
-        "appearance_free": "is still there when only moving noise is left",
-        "reversal": "is lost when the test videos run backward",
-        "background": "is lost when they get another background",
-    }
-    for key, words in rest.items():
-        value = figures.get(key, {}).get(LINEAR)
-        if value is None or not (spoken := _spoken(value)):
-            continue
-        beside = {
-            _named(other): _spoken(found[key][LINEAR]) for other, found in others.items() if key in found
-        }
-        note = "".join(f"; {who}: {its}" for who, its in beside.items() if its)
-        amount = _amount(value)
-        said = f"{amount} {words}" if amount else f"How much {words} cannot be told from these videos"
-        sentences.append(f"{said} ({spoken}{note}).")
-    return sentences
-
-
-def _named(encoder: str) -> str:
-    return "before training" if encoder == BEFORE else encoder
-
-
-def _amount(estimate: Estimate) -> str:
-    """Most, little or a part, where the interval bears it out; else ""."""
-    value, low, high = estimate.value, estimate.low, estimate.high
-    if value is None or low is None or high is None:
-        return ""
-    if value >= MOST and low > HALF:
-        return "Most"
-    if value < LITTLE and high < HALF:
-        return "Little"
-    return "A part" if low > 0 and high < 100 and high - low <= HALF else ""
-
-
-def _spoken(estimate: Estimate) -> str:
-    """The value and its interval; "" where there is none."""
-    value, low, high = estimate.value, estimate.low, estimate.high
-    if value is None or low is None or high is None:
-        return ""
-    return f"{value:.0f} %, {low:.0f} to {high:.0f}"
-
-
 def _text(name: str) -> str:
     return resources.files("kinevec.show").joinpath(name).read_text("utf-8")
-
-
-def figure_panels(audit: Audit, metrics: Sequence[str] = METRICS) -> str:
-    """The figures of all encoders as bars, as HTML; needs report.css and audit.css.
-
-    Args:
-        metrics: by which of them.
-    """
-    styles = line_styles(audit.figures)
-    panels = ""
-    reasons: dict[
-        str, dict[str, None]
-    ] = {}  # why there is no value → of whom; mostly the same for every figure
-    for key, figure in FIGURES.items():
-        lines = ""
-        for encoder, figures in audit.figures.items():
-            for metric, value in figures.get(key, {}).items():
-                if metric in metrics:
-                    lines += _line(f"{encoder}, {metric}", value, styles[encoder], audit.guess(key, metric))
-                    if value.undefined:
-                        reasons.setdefault(value.undefined, {})[f"{encoder}, {metric}"] = None
-        if lines:
-            panels += f'<div class="panel"><h3>{escape(figure.title)}</h3><p>{escape(figure.question)}</p>{lines}</div>'
-    meanings = "; ".join(f"{metric}: {meaning}" for metric, meaning in MEANINGS.items() if metric in metrics)
-    note = (
-        f"Each bar goes from 0 to 100 %, with its 95 % interval over the test videos. {meanings}. In what survives "
-        "or is lost, chance is 0 and the score of the unchanged videos is 100; elsewhere the mark "
-        '<i class="key chance"></i>is what a guess reaches.'
-    )
-    missing = "".join(
-        f'<p class="about note">No value of {escape("; of ".join(whose))}: {escape(reason)}.</p>'
-        for reason, whose in reasons.items()
-    )
-    return f'<div class="figures">{panels}</div>{missing}<p class="about note">{note}</p>'
-
-
-def _line(name: str, value: Estimate, style: str, chance: float | None) -> str:
-    """One bar with its number, where there is one."""
-    head = f'<span><i class="key {style}"></i>{escape(name)}</span>'
-    if value.value is None or value.low is None or value.high is None:
-        return f'<div class="line none">{head}<span>no value</span></div>'
-    spoken = f"{value.value:.0f} %<small>{value.low:.0f} to {value.high:.0f}</small>"
-    mark = "" if chance is None else f'<i class="mark" style="left:{chance:.2f}%"></i>'
-    bar = (
-        f'<i class="{style}" style="width:{value.value:.2f}%"></i>'
-        f'<i class="whisker" style="left:{value.low:.2f}%;width:{value.high - value.low:.2f}%"></i>{mark}'
-    )
-    return f'<div class="line">{head}<span><b>{spoken}</b></span><div class="bar" aria-hidden="true">{bar}</div></div>'
 
 
 def _order(example: Example) -> list[str]:
@@ -258,7 +152,4 @@ def _facts(audit: Audit) -> str:
         "Made": f"{made['made']}, kinevec {made['kinevec']}, commit {made['commit'] or 'not known'}",
         "Machine": made["machine"],
     }
-    items = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(str(text))}</dd></div>" for name, text in pairs.items()
-    )
-    return f'<dl class="facts">{items}</dl>'
+    return pair_list("facts", {name: str(text) for name, text in pairs.items()})

@@ -19,7 +19,8 @@ from kinevec.evaluate.audit import Audit, Estimate, Example
 from kinevec.evaluate.audit.figures import FIGURES
 from kinevec.evaluate.audit.settings import BACKGROUND, CONDITIONS, ORIGINAL
 from kinevec.models import build_encoder
-from kinevec.show.audit_page import summary, write_audit
+from kinevec.show.audit_page import write_audit
+from kinevec.show.audit_summary import summary
 from kinevec.train.checkpoint import save_encoder
 
 HOSTILE = "</style><script>alert(1)</script>"

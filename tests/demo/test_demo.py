@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from kinevec import demo as module
 from kinevec.data import SynthConfig
+from kinevec.demo import job
+from kinevec.demo.report import LOOKS
 from kinevec.errors import OutputError
 from kinevec.evaluate import classify
 from kinevec.tasks import synth
@@ -18,9 +19,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("demo")
     synth(folder / "my videos", SynthConfig(videos_per_class=4, frames=33, size=48))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "AUDIT_CLIPS", 1)
+        patch.setattr(job, "AUDIT_CLIPS", 1)
         patch.setattr(classify, "PENALTIES", (1e-3,))  # the audit fits some forty probes
-        report, _ = module.demo(folder / "out", videos=folder / "my videos", steps=1)
+        report, _ = job.demo(folder / "out", videos=folder / "my videos", steps=1)
     return folder, report
 
 
@@ -43,7 +44,7 @@ def test_the_report_shows_them_side_by_side(made: tuple[Path, Path]) -> None:
     parts = ("Scores", "Motion or background?", "Where each encoder looks", "Nearest neighbours", "Training")
     places = [page.index(f">{part}</h2>") for part in parts]
     assert places == sorted(places)
-    assert page.count("data:image/png;base64,") == module.LOOKS
+    assert page.count("data:image/png;base64,") == LOOKS
     for name in ("MoCo", "MSCL", "FIMA", "untrained"):
         assert page.count(f"</i>{name}</th>") >= 3
     assert "whisker" in page
@@ -51,22 +52,22 @@ def test_the_report_shows_them_side_by_side(made: tuple[Path, Path]) -> None:
 
 def test_an_older_demo_is_replaced_and_nothing_else_is_removed(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    module._clear(runs)
+    job._clear(runs)
     for name in ("moco", "fima"):
         (runs / name).mkdir(parents=True)
         (runs / name / "run.json").write_text("{}")
-    module._clear(runs)
+    job._clear(runs)
     assert not runs.exists()
     (runs / "my best run").mkdir(parents=True)
     (runs / "moco").mkdir()
     with pytest.raises(OutputError, match=r"holds more than the runs of a demo \(my best run\)"):
-        module._clear(runs)
+        job._clear(runs)
     assert (runs / "moco").is_dir()
 
 
 def test_the_queue_stays_below_the_number_of_videos() -> None:
-    config = module.configuration.load("moco")
-    few = module._fitted(config, 40, 10)
+    config = job.configuration.load("moco")
+    few = job._fitted(config, 40, 10)
     assert (few.method.queue, few.train.epochs) == (20, 10)
-    many = module._fitted(config, 320, 200)
+    many = job._fitted(config, 320, 200)
     assert (many.method.queue, many.train.epochs) == (config.method.queue, 20)
