@@ -36,7 +36,8 @@ SETTINGS = {
     "any hue slow long": "#3d2645",
     "as preset long": "#12324a",
 }
-LONGER = {"any hue slow": "any hue slow long"}  # setting → the same for three times as many steps
+# Setting → the same for three times as many steps.
+LONGER = {"as preset": "as preset long", "any hue slow": "any hue slow long"}
 SETS = {"unbiased": "#1b6ca8", "biased": "#d1495b", "original": "#6a9f58"}
 METHODS = {"moco": "#1b6ca8", "mscl": "#d1495b", "moco-symmetric": "#7fb3d9", "fima": "#6a9f58"}
 APART = 0.16  # inches between the colours of a row
@@ -87,38 +88,49 @@ def sets_figure(science: Result) -> Figure:
 
 
 def steps_figure(science: Result) -> Figure:
-    """What the methods reach after a number of steps and after three times as many, on each set."""
-    sets = [name for name in SETS if any(cell["set"] == name for cell in science["cells"])]
-    figure = Figure(figsize=(8.4, 3.2), layout="constrained")
-    axes = list(figure.subplots(1, len(sets) * len(SCORES), sharey=True, squeeze=False)[0])
+    """What the methods reach after a number of steps and after three times as many: a column for each set and setting."""
+    shown = [
+        (kind, pair) for kind in SETS for pair in LONGER.items() if _scores(science, "moco", kind, pair[1])
+    ]
+    figure = Figure(figsize=(8.4, 4.8), layout="constrained")
+    panels = figure.subplots(len(SCORES), len(shown), sharex=True, sharey=True, squeeze=False)
     most = 1.1 * max(cell["steps"] for cell in science["cells"])
-    panels = [(kind, score) for kind in sets for score in SCORES]
-    for axis, (kind, score) in zip(axes, panels, strict=True):
-        for row, color in METHODS.items():
-            found = {
-                name: _scores(science, row, kind, name, score) for pair in LONGER.items() for name in pair
-            }
-            steps = {name: of for name, of in found.items() if of}
-            places = sorted((step, value) for of in steps.values() for step, value in of)
-            axis.plot(*zip(*places, strict=True) if places else ([], []), ".", color=color, markersize=4)
-            means = [(of[0][0], sum(value for _, value in of) / len(of)) for of in steps.values()]
-            axis.plot(*zip(*means, strict=True) if means else ([], []), "o-", color=color, markersize=5)
-        axis.set(title=f"{kind}\n{SCORES[score]}, %", xlabel="steps", ylim=(0, 100), xlim=(0, most))
-        axis.title.set_fontsize(10)
-        axis.grid(axis="y", color="0.92")
-        for row, grey in BOUNDS.items():
-            if known := [value for _, value in _scores(science, row, kind, "as preset", score)]:
-                axis.axhline(sum(known) / len(known), color=grey, linestyle="--", linewidth=1)
+    for axes, (score, title) in zip(panels, SCORES.items(), strict=True):
+        for axis, (kind, pair) in zip(axes, shown, strict=True):
+            for row, color in METHODS.items():
+                _over_steps(axis, [_scores(science, row, kind, name, score) for name in pair], color)
+            for row, grey in BOUNDS.items():
+                if known := [value for _, value in _scores(science, row, kind, "as preset", score)]:
+                    axis.axhline(sum(known) / len(known), color=grey, linestyle="--", linewidth=1)
+            axis.set(ylim=(0, 100), xlim=(0, most))
+            axis.grid(axis="y", color="0.92")
+        axes[0].set_ylabel(f"{title}, %")
+    for axis, (kind, pair) in zip(panels[0], shown, strict=True):
+        axis.set_title(f"{kind}, {pair[0]}", fontsize=10)
+    for axis in panels[-1]:
+        axis.set_xlabel("steps")
+    named = panels[0][0]
     for row, color in METHODS.items():
-        axes[0].plot([], [], "o-", color=color, label=science["titles"][row])
+        named.plot([], [], "o-", color=color, label=science["titles"][row])
     for row, grey in BOUNDS.items():
-        axes[0].plot([], [], color=grey, linestyle="--", linewidth=1, label=row)
-    shown = axes[0].get_legend_handles_labels()
-    figure.legend(*shown, loc="outside upper center", ncols=3, frameon=False)
+        named.plot([], [], color=grey, linestyle="--", linewidth=1, label=row)
+    figure.legend(*named.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
-def _scores(science: Result, row: str, kind: str, setting: str, score: str) -> list[tuple[int, float]]:
+def _over_steps(axis: Axes, found: Sequence[Sequence[tuple[int, float]]], color: str) -> None:
+    """A small dot for each seed at its steps, larger ones at the means, joined by a line."""
+    known = [of for of in found if of]
+    if not known:
+        return
+    axis.plot(*zip(*(place for of in known for place in of), strict=True), ".", color=color, markersize=4)
+    means = [(of[0][0], sum(value for _, value in of) / len(of)) for of in known]
+    axis.plot(*zip(*means, strict=True), "o-", color=color, markersize=5, linewidth=1.2)
+
+
+def _scores(
+    science: Result, row: str, kind: str, setting: str, score: str = "R@1"
+) -> list[tuple[int, float]]:
     """(steps, score) of every seed."""
     wanted = (row, kind, setting)
     cells = [cell for cell in science["cells"] if (cell["row"], cell["set"], cell["setting"]) == wanted]

@@ -1,7 +1,7 @@
 """Tables of the benchmark with real people and controlled backgrounds (benchmarks/science)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -61,8 +61,8 @@ def _lines(result: Result, cells: list[Result]) -> Iterator[tuple[str, str, list
             yield row, shown, [cell for cell in own if cell["setting"] == setting]
 
 
-def _setting(name: str, setting: str) -> str:
-    return "" if name in UNBOUND else setting
+def _setting(row: str, setting: str) -> str:
+    return "" if row in UNBOUND else setting
 
 
 def background_table(result: Result) -> str:
@@ -121,11 +121,13 @@ def audit_table(result: Result) -> str:
     ]
     cards: dict[tuple[str, str, str], list[Result]] = defaultdict(list)
     for one in _in_order(result["titles"], audits):
-        cards[one["title"], one["setting"], one["set"]].append(one)
-    for (title, setting, kind), own in cards.items():
+        cards[one["row"], one["setting"], one["set"]].append(one)
+    for (row, setting, kind), own in cards.items():
         plain = _spread(one["scores"]["original"]["both"][PROBE]["value"] for one in own)
         cells = [_figure([one["figures"].get(key, {}).get(PROBE, {}) for one in own]) for key in FIGURES]
-        lines.append("| " + " | ".join([title, _setting(title, setting), kind, plain, *cells]) + " |")
+        lines.append(
+            "| " + " | ".join([result["titles"][row], _setting(row, setting), kind, plain, *cells]) + " |"
+        )
     seeds = sorted({one["seed"] for one in audits})
     lines += [
         "",
@@ -142,12 +144,13 @@ def looks_table(result: Result) -> str:
     lines = ["| | setting | same place | same time | activation follows speed |", "|---|---|---:|---:|---:|"]
     looks: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for one in _in_order(result["titles"], result["looks"]):
-        looks[one["title"], one["setting"]].append(one)
-    for (title, setting), own in looks.items():
+        looks[one["row"], one["setting"]].append(one)
+    for (row, setting), own in looks.items():
         shown = [
-            _spread((one[key] for one in own), 2, "+") for key in ("same place", "same time", "follows speed")
+            _spread((one[key] for one in own if key in one), 2, "+")
+            for key in ("same place", "same time", "follows speed")
         ]
-        lines.append("| " + " | ".join([title, _setting(title, setting), *shown]) + " |")
+        lines.append("| " + " | ".join([result["titles"][row], _setting(row, setting), *shown]) + " |")
     seeds = sorted({one["seed"] for one in result["looks"]})
     lines += [
         "",
@@ -159,13 +162,14 @@ def looks_table(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _in_order(titles: list[str], entries: list[Result]) -> list[Result]:
+def _in_order(titles: Mapping[str, str], entries: list[Result]) -> list[Result]:
     """By set, row as in the other tables, setting and seed."""
+    rows = list(titles)
     return sorted(
         entries,
         key=lambda one: (
             SETS.index(one.get("set", SETS[0])),
-            titles.index(one["title"]),
+            rows.index(one["row"]),
             one["setting"],
             one["seed"],
         ),

@@ -20,6 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from kinevec import config as configuration
+from kinevec import encoders
 from kinevec.config import Config
 from kinevec.data.sampling import even_clips
 from kinevec.data.source import Collection, FileSource
@@ -28,7 +29,7 @@ from kinevec.methods.fima.foreground import foreground_mask
 from kinevec.models.encoder import Encoder
 from kinevec.runtime import provenance
 from kinevec.tasks import open_collection
-from kinevec.train.checkpoint import load_encoder, untrained_encoder
+from kinevec.train.checkpoint import untrained_encoder
 from kinevec.train.loop import pretrain
 from kinevec.train.meter import Status
 from kinevec.views.pipeline import centre_view, finish_batch, finish_difference
@@ -62,8 +63,8 @@ def main() -> None:
             minutes = round((time.perf_counter() - begun) / 60, 1)
             found = {"config": configuration.to_dict(config), "minutes": minutes, **ends(statuses)}
             if preset == "fima" and arguments.silhouettes:
-                encoder, _, _ = load_encoder(run)
-                found["foreground"] = foreground(config, collection, untrained_encoder(config), encoder)
+                trained = encoders.load(run).encoder
+                found["foreground"] = foreground(config, collection, untrained_encoder(config), trained)
         result["presets"][preset] = found
         print(preset, json.dumps({name: found[name] for name in found if name != "config"}), flush=True)
     write_text(arguments.result, json.dumps(result, indent=1, ensure_ascii=False) + "\n")

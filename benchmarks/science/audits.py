@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 from cells import Cell, videos_of
-from results import beside, chosen_settings, recorded, written
+from records import agreed, beside, recorded, written
+from results import chosen_settings
 from rows import AS_PRESET, ROWS, SETTINGS, SIZES, UNTRAINED, in_path, setting_of
 from run import names_of, numbers_of
 from scenes import KINDS
@@ -32,6 +33,7 @@ from kinevec.show.audit_page import write_audit
 
 CLIPS = 2  # a video: at a span of 40 frames more overlap almost wholly
 PERSON = 30  # grey level in the set `original` above which somebody is there
+COMMON = ("data", "protocol", "masks", "chance")  # of all audits in a file of results
 MASKS = f"the set `original`, grey level above {PERSON}"
 
 
@@ -114,31 +116,40 @@ def audited(work: Path, cells: Sequence[Cell], place: Path) -> None:
 
 
 def collect_audits(work: Path, size: str) -> Path:
-    """Writes the figures and scores of all encoders that are audited; returns where."""
+    """Writes the figures and scores of all encoders that are audited; returns where.
+
+    Raises:
+        OutputError: the file records audits of other videos, or made otherwise.
+    """
     audits = [
         json.loads(path.read_text("utf-8")) for path in sorted((work / "audits" / size).rglob("seed*.json"))
     ]
-    before = recorded(f"audit_{size}").get("audits", [])
-    new = itertools.chain.from_iterable(map(_by_encoder, audits))
-    content: dict[str, Any] = {
+    name = f"audit_{size}"
+    before = recorded(name)
+    common = {key: before[key] for key in COMMON if key in before}
+    for one in audits:
+        protocol = {key: value for key, value in one["protocol"].items() if key != "seed"}
+        data = {key: one["data"][key] for key in ("train", "test", "classes")}
+        facts = {"data": data, "protocol": protocol, "masks": MASKS, "chance": one["chance"]}
+        common = agreed(name, common, facts)
+    entries = itertools.chain.from_iterable(map(_by_encoder, audits))
+    content = {
         "kind": "science audit",
         "size": size,
-        "titles": [row.title for row in ROWS.values()],
-        "data": {key: audits[0]["data"][key] for key in ("train", "test", "classes")},
-        "protocol": audits[0]["protocol"],
-        "masks": MASKS,
-        "chance": audits[0]["chance"],
-        "audits": beside(before, new, ("set", "title", "setting", "seed")),
+        "titles": {row: known.title for row, known in ROWS.items()},
+        **common,
+        "audits": beside(before.get("audits", []), entries, ("set", "row", "setting", "seed")),
     }
-    return written(f"audit_{size}", content)
+    return written(name, content)
 
 
 def _by_encoder(one: dict[str, Any]) -> Iterator[dict[str, Any]]:
     made = {key: one["provenance"][key] for key in ("commit", "machine")}
+    rows = {row.title: name for name, row in ROWS.items()}
     for title in one["figures"]:
         found = {key: one[key][title] for key in ("figures", "scores", "similarity")}
         setting = one["settings"].get(title, AS_PRESET)
-        yield {"set": one["set"], "seed": one["seed"], "title": title, "setting": setting} | found | made
+        yield {"set": one["set"], "row": rows[title], "setting": setting, "seed": one["seed"]} | found | made
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from audits import cell_of, parsed, parser_of
 from cells import Cell, videos_of
-from results import beside, recorded, written
+from records import agreed, beside, recorded, written
 from rows import ROWS, SUPERVISED, UNTRAINED
 
 from kinevec import encoders
@@ -51,6 +51,7 @@ def looked(work: Path, size: str, cells: list[Cell]) -> Path:
 
     Raises:
         InputError: a cell has not been trained.
+        OutputError: the file records looks at other videos.
     """
     loaded = {str(place): encoders.load(cell.folder(work) / "run") for place, cell in enumerate(cells)}
     test = videos_of(work / "sets" / KIND, None).only(lambda record: record.split == "test").records[::EVERY]
@@ -60,19 +61,20 @@ def looked(work: Path, size: str, cells: list[Cell]) -> Path:
             found[name].append(numbers)
     made = {key: provenance()[key] for key in ("commit", "machine")}
     looks = [
-        {"title": ROWS[cell.row].title, "setting": cell.called, "seed": cell.seed}
+        {"row": cell.row, "setting": cell.called, "seed": cell.seed}
         | {key: float(np.nanmean([one[key] for one in found[str(place)]])) for key in KEYS}
         | made
         for place, cell in enumerate(cells)
     ]
     name = f"looks_{size}"
+    before = recorded(name)
+    facts = {"set": KIND, "videos": len(test)}
     content = {
         "kind": "science looks",
         "size": size,
-        "titles": [row.title for row in ROWS.values()],
-        "set": KIND,
-        "videos": len(test),
-        "looks": beside(recorded(name).get("looks", []), looks, ("title", "setting", "seed")),
+        "titles": {row: known.title for row, known in ROWS.items()},
+        **agreed(name, {key: before[key] for key in facts if key in before}, facts),
+        "looks": beside(before.get("looks", []), looks, ("row", "setting", "seed")),
     }
     return written(name, content)
 

@@ -1,46 +1,33 @@
-"""From finished cells to the files of results/science.
-
-What a file records of cells that this WORK does not hold is kept, so that tables can be made in many pieces and on many
-machines; every entry says which commit and machine it is of.
-"""
+"""From finished cells to the files of results/science, beside what these record of cells that this WORK lacks."""
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from records import Found, agreed, beside, recorded, written
 from rows import CANDIDATES, ROWS, SETTINGS
 
-from kinevec.data.whole import write_text
-from kinevec.errors import OutputError
 from kinevec.runtime import provenance
 from kinevec.train.log import read_log
 
-RESULTS = Path(__file__).resolve().parents[2] / "results" / "science"
 SCORES = ("R@1", "linear top-1")  # the search maximises their mean
 CURVES = ("step", "instance", "spread")
 POINTS = 40  # of a curve
 CELL = ("set", "row", "setting", "held", "seed")  # one cell of a table, one trial of a search
-
-Found = dict[str, Any]
 
 
 def collect(work: Path, size: str) -> Path | None:
     """Writes what all finished cells of a size found; returns where, or None where none is finished.
 
     Raises:
-        OutputError: the file records cells on other videos.
+        OutputError: the file records cells on other videos, or a row and setting with another configuration.
     """
     cells = list(_cells(work / "cells" / size))
     if not cells:
         return None
     before = recorded(size)
-    sets = {cell["set"]: cell["made_from"]["set"] for cell in cells}
-    if other := [name for name, made in sets.items() if before.get("sets", {}).get(name, made) != made]:
-        raise OutputError(f"{_path(size)}: is of other videos ({', '.join(other)}); move it away first")
-    configs = {f"{cell['row']}, {cell['setting']}": cell["config"] for cell in cells if cell["seed"] == 0}
     content = {
         "kind": "science",
         "size": size,
@@ -52,9 +39,8 @@ def collect(work: Path, size: str) -> Path | None:
             np.log(1 + cells[0]["config"]["method"]["queue"])
         ),  # contrastive loss of one who knows nothing
         "data": cells[0]["data"],
-        "sets": before.get("sets", {}) | sets,
         "cells": beside(before.get("cells", []), map(_short, cells), CELL),
-        "configs": before.get("configs", {}) | configs,
+        **_made_from(size, before, cells),
         "provenance": _provenance(),
     }
     return written(size, content)
@@ -65,19 +51,26 @@ def collect_search(work: Path, size: str) -> Path | None:
 
     Returns:
         Where it was written; None where no trial is finished.
+
+    Raises:
+        OutputError: as for `collect`.
     """
     done = list(_cells(work / "search" / size))
     if not done:
         return None
-    trials = beside(recorded(f"search_{size}").get("trials", []), map(_short, done), CELL)
+    name = f"search_{size}"
+    before = recorded(name)
+    trials = beside(before.get("trials", []), map(_short, done), CELL)
     means: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for trial in trials:
-        score = float(np.mean([trial["scores"][name] for name in SCORES]))
+        score = float(np.mean([trial["scores"][part] for part in SCORES]))
         means[trial["row"]][trial["setting"]].append(score)
     # Only settings judged on as many people as the most judged one compete.
     most = {row: max(map(len, found.values())) for row, found in means.items()}
     val = {
-        row: {name: float(np.mean(scores)) for name, scores in found.items() if len(scores) == most[row]}
+        row: {
+            setting: float(np.mean(scores)) for setting, scores in found.items() if len(scores) == most[row]
+        }
         for row, found in means.items()
     }
     content = {
@@ -85,13 +78,14 @@ def collect_search(work: Path, size: str) -> Path | None:
         "size": size,
         "criterion": f"mean of {' and '.join(SCORES)} on training people held out, in percent",
         "titles": {name: row.title for name, row in ROWS.items()},
-        "settings": {name: SETTINGS[name] for name in CANDIDATES},
-        "chosen": {row: max(scores, key=lambda name: scores[name]) for row, scores in val.items()},
+        "settings": {setting: SETTINGS[setting] for setting in CANDIDATES},
+        "chosen": {row: max(scores, key=lambda setting: scores[setting]) for row, scores in val.items()},
         "mean": val,
         "trials": trials,
+        **_made_from(name, before, done),
         "provenance": _provenance(),
     }
-    return written(f"search_{size}", content)
+    return written(name, content)
 
 
 def chosen_settings(size: str) -> dict[str, str]:
@@ -100,29 +94,16 @@ def chosen_settings(size: str) -> dict[str, str]:
     return chosen
 
 
-def recorded(name: str) -> Found:
-    """What the file NAME of the results says; empty where there is none."""
-    path = _path(name)
-    found: Found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return found
+def _made_from(name: str, before: Found, cells: Sequence[Found]) -> Found:
+    """The sets, and the configuration of each row and setting, of all cells of a file.
 
-
-def written(name: str, content: Found) -> Path:
-    """Writes the file NAME of the results; returns where it is."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    write_text(_path(name), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    return _path(name)
-
-
-def beside(before: Iterable[Found], new: Iterable[Found], key: Iterable[str]) -> list[Found]:
-    """Entries by what `key` says of them, sorted; a new one stands in the place of an earlier one."""
-    names = tuple(key)
-    found = {tuple(str(one.get(name)) for name in names): one for one in [*before, *new]}
-    return [found[place] for place in sorted(found)]
-
-
-def _path(name: str) -> Path:
-    return RESULTS / f"{name}.json"
+    The seed is that of the last; all cells that are not recorded yet are compared with one another, too.
+    """
+    sets, configs = before.get("sets", {}), before.get("configs", {})
+    for cell in cells:
+        sets = agreed(name, sets, {cell["set"]: cell["made_from"]["set"]})
+        configs = agreed(name, configs, {f"{cell['row']}, {cell['setting']}": cell["config"]})
+    return {"sets": sets, "configs": configs}
 
 
 def _cells(folder: Path) -> Iterator[Found]:

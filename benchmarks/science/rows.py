@@ -102,7 +102,7 @@ def setting_of(row: str, chosen: Mapping[str, str], asked: str | None = None) ->
 
 def in_path(setting: str) -> str:
     """The name of a setting as that of a folder."""
-    return setting.replace(",", "").replace(" ", "-")
+    return setting.replace(" ", "-")
 
 
 @dataclass(frozen=True)

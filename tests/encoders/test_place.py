@@ -203,7 +203,9 @@ def test_weights_of_a_version_without_a_digest_are_read(run: Path, tmp_path: Pat
     assert encoders.load(tmp_path).identity == encoders.load(run).identity
 
 
-def test_beside_a_run_an_untrained_encoder_sees_its_clips_and_is_what_it_began_with(run: Path) -> None:
+def test_beside_a_run_an_untrained_encoder_sees_its_clips_and_is_what_it_began_with(
+    run: Path, tmp_path: Path
+) -> None:
     untrained, trained, other = encoders.load_beside(["untrained:tiny", run, "untrained:r3d18"])
     assert trained.identity == encoders.load(run).identity
     assert untrained.config == trained.config
@@ -211,6 +213,10 @@ def test_beside_a_run_an_untrained_encoder_sees_its_clips_and_is_what_it_began_w
     assert all(torch.equal(value, began[key]) for key, value in untrained.encoder.state_dict().items())
     assert (untrained.step, untrained.source) == (0, "untrained:tiny")
     assert (other.config.model.name, other.config.clip) == ("r3d18", trained.config.clip)
+    twin = untrained_encoder(replace(CONFIG_OF_RUN, model=Model("r3d18"), clip=Clip(frames=8)))
+    save_encoder(tmp_path, twin, replace(CONFIG_OF_RUN, model=Model("r3d18"), clip=Clip(frames=8)), 1)
+    *_, of_its_own = encoders.load_beside([run, tmp_path, "untrained:r3d18"])
+    assert of_its_own.config.clip == Clip(frames=8)  # the first of that name, not the first
     alone = encoders.load_beside(["untrained:tiny", "untrained:tiny"])
     assert [one.config for one in alone] == [Config()] * 2
 

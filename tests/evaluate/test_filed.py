@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kinevec.config import to_dict
-from kinevec.evaluate.filed import Filed, filing, place_for, protocol_of
+from kinevec.data.lock import in_turn
+from kinevec.evaluate.filed import Filed, place_for, protocol_of
 from kinevec.evaluate.protocols import Settings
 
 
@@ -23,7 +24,7 @@ def content(data: str = "gym", *, step: int = 1, train: str = "x", **settings: A
 
 def filed(folder: Path, given: dict[str, Any], hurry: float = 0) -> Filed:
     """Files it as a person would find it later."""
-    with filing(folder):
+    with in_turn(folder):
         place = place_for(folder, given)
         time.sleep(hurry)
         place.path.write_text(json.dumps(given))

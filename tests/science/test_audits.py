@@ -8,7 +8,7 @@ import audits
 import looks
 import numpy as np
 import pytest
-import results
+import records
 from cells import Cell, run_cell
 from rows import SETTINGS, SUPERVISED, UNTRAINED
 from scenes import Look
@@ -16,7 +16,7 @@ from sets import write_sets
 
 from kinevec import encoders
 from kinevec.data import find_records
-from kinevec.errors import InputError
+from kinevec.errors import InputError, OutputError
 from kinevec.show.look import look
 
 QUICK = {"train.epochs": 1, "train.warmup_epochs": 0, "clip.stride": 2, "clip.size": 32, "train.batch": 4}
@@ -32,7 +32,7 @@ def work(depth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_audit_is_made_once_and_collected(
     work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
     cell = Cell("moco", "unbiased", 0, "cpu", None, QUICK, "quick")
     place = work / "audits" / "cpu" / "unbiased" / "chosen" / "seed0.json"
     with pytest.raises(InputError):
@@ -45,16 +45,25 @@ def test_an_audit_is_made_once_and_collected(
     assert "MoCo" in place.with_suffix(".html").read_text("utf-8")
     path = audits.collect_audits(work, "cpu")
     moco, untrained = json.loads(path.read_text("utf-8"))["audits"]
-    assert (moco["title"], moco["setting"], moco["seed"]) == ("MoCo", "quick", 0)
-    assert (untrained["title"], untrained["setting"]) == ("untrained", "as preset")
+    assert (moco["row"], moco["setting"], moco["seed"]) == ("moco", "quick", 0)
+    assert (untrained["row"], untrained["setting"]) == ("untrained", "as preset")
     assert moco["figures"]["follows"]  # the masks were found, so backgrounds could be swapped
     assert str(work) not in path.read_text("utf-8")
+    content = json.loads(path.read_text("utf-8"))
+    content["audits"][0]["row"] = "mscl"  # of another machine
+    path.write_text(json.dumps(content), "utf-8")
+    audits.collect_audits(work, "cpu")
+    kept = json.loads(path.read_text("utf-8"))["audits"]
+    assert [one["row"] for one in kept] == ["moco", "mscl", "untrained"]
+    path.write_text(json.dumps(content | {"protocol": {"clips": 9}}), "utf-8")
+    with pytest.raises(OutputError, match="protocol: clips is 2, was 9"):
+        audits.collect_audits(work, "cpu")
 
 
 def test_looks_are_means_over_test_videos(
     work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
     cell = Cell(UNTRAINED, "unbiased", 0, "cpu", None, QUICK, "quick")
     run_cell(cell, work, threading.Event())
     content = json.loads(looks.looked(work, "cpu", [cell]).read_text("utf-8"))
@@ -65,6 +74,11 @@ def test_looks_are_means_over_test_videos(
     seen = [look(loaded, videos[place].path).seen["it"] for place in (0, 4)]
     assert one["same place"] == pytest.approx(np.mean([each.affinity.same_place for each in seen]))
     assert one["same time"] == pytest.approx(np.mean([each.affinity.same_time for each in seen]))
+    again = Cell(UNTRAINED, "unbiased", 1, "cpu", None, QUICK, "quick")
+    run_cell(again, work, threading.Event())
+    found = json.loads(looks.looked(work, "cpu", [again]).read_text("utf-8"))["looks"]
+    assert [each["seed"] for each in found] == [0, 1]
+    assert found[0] == one
     assert one["follows speed"] == pytest.approx(np.mean([each.on_motion for each in seen]))
     assert audits.cell_of(UNTRAINED, "unbiased", 0, "cpu", "any hue").called == "as preset"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import records
 import results
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -36,7 +37,7 @@ def put(place: Path, row: str, r1: float, linear: float, **more: Any) -> None:
         "steps": 650,
         "config": {"train": {"epochs": 50}, "method": {"queue": 128}},
         "provenance": {"commit": "abc", "machine": "a machine"},
-        "made_from": {"set": {"kind": "unbiased"}},
+        "made_from": {"set": {"kind": "unbiased", "seed": 0}},
     }
     place.mkdir(parents=True)
     (place / "eval.json").write_text(json.dumps(cell | more))
@@ -50,7 +51,7 @@ def read(path: Path | None) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
 
 
 def test_search_chooses_the_best_mean_over_people(tmp_path: Path) -> None:
@@ -129,9 +130,34 @@ def test_cells_on_other_videos_are_not_mixed(tmp_path: Path) -> None:
     text = before.read_text()
     made_from = {"set": {"kind": "unbiased", "seed": 1}}
     put(tmp_path / "there" / "cells" / "cpu" / "a", "moco", 10, 20, made_from=made_from)
-    with pytest.raises(OutputError, match=r"cpu\.json: is of other videos \(unbiased\)"):
+    with pytest.raises(OutputError, match=r"cpu\.json: was found otherwise \(unbiased: seed is 1, was 0\)"):
         results.collect(tmp_path / "there", "cpu")
     assert before.read_text() == text
+
+
+def test_cells_of_another_configuration_are_not_mixed(tmp_path: Path) -> None:
+    known: dict[str, Any] = {"train": {"epochs": 50, "lr": 0.1, "seed": 0}, "method": {"queue": 128}}
+    put(tmp_path / "here" / "cells" / "cpu" / "a", "moco", 10, 20, config=known)
+    results.collect(tmp_path / "here", "cpu")
+    grown = known | {
+        "train": {"epochs": 50, "lr": 0.1, "seed": 2, "keep": 3}
+    }  # another seed, a new key: the same
+    put(tmp_path / "there" / "cells" / "cpu" / "a", "moco", 10, 20, seed=2, config=grown)
+    assert len(read(results.collect(tmp_path / "there", "cpu"))["cells"]) == 2
+    other = known | {"train": {"epochs": 50, "lr": 0.2, "seed": 1}}
+    put(tmp_path / "there" / "cells" / "cpu" / "b", "moco", 10, 20, seed=1, config=other)
+    put(tmp_path / "there" / "search" / "cpu" / "a", "moco", 10, 20, held="s7", config=known)
+    put(tmp_path / "there" / "search" / "cpu" / "b", "moco", 10, 20, held="s3", config=other)
+    for collect in (results.collect, results.collect_search):
+        with pytest.raises(
+            OutputError, match=r"found otherwise \(moco, as preset: train\.lr is 0\.2, was 0\.1\)"
+        ):
+            collect(tmp_path / "there", "cpu")
+
+
+def test_entries_are_in_the_order_of_their_numbers() -> None:
+    entries = [{"row": "a", "seed": seed} for seed in (10, 9, 2)] + [{"row": "a", "seed": 9, "new": True}]
+    assert records.beside(entries[:2], entries[2:], ("row", "seed")) == [entries[2], entries[3], entries[0]]
 
 
 def test_a_search_goes_on_elsewhere(tmp_path: Path) -> None:
@@ -176,11 +202,11 @@ def test_table_of_backgrounds(tmp_path: Path) -> None:
 
 
 def test_table_of_audits() -> None:
-    def one(title: str, kind: str, seed: int, value: float, kept: float | None) -> dict[str, Any]:
+    def one(row: str, kind: str, seed: int, value: float, kept: float | None) -> dict[str, Any]:
         return {
             "set": kind,
             "seed": seed,
-            "title": title,
+            "row": row,
             "setting": "any hue",
             "figures": {"static": {"linear": {"value": kept}}, "arrow": {"linear": {"value": 50.0 + seed}}},
             "scores": {"original": {"both": {"linear": {"value": value}}}},
@@ -189,11 +215,11 @@ def test_table_of_audits() -> None:
         }
 
     result = {
-        "titles": ["untrained", "MoCo"],
+        "titles": {"untrained": "untrained", "moco": "MoCo"},
         "audits": [
-            one("MoCo", "biased", 0, 30, None),
-            one("MoCo", "unbiased", 0, 40, 20.0),
-            one("MoCo", "unbiased", 1, 44, 24.0),
+            one("moco", "biased", 0, 30, None),
+            one("moco", "unbiased", 0, 40, 20.0),
+            one("moco", "unbiased", 1, 44, 24.0),
             one("untrained", "biased", 0, 10, 90.0),
         ],
         "data": {"test": 430},
@@ -210,9 +236,9 @@ def test_table_of_audits() -> None:
 
 
 def test_table_of_looks() -> None:
-    def one(title: str, seed: int, place: float) -> dict[str, Any]:
+    def one(row: str, seed: int, place: float) -> dict[str, Any]:
         return {
-            "title": title,
+            "row": row,
             "setting": "as preset",
             "seed": seed,
             "same place": place,
@@ -223,8 +249,8 @@ def test_table_of_looks() -> None:
         }
 
     result = {
-        "titles": ["untrained", "MoCo"],
-        "looks": [one("MoCo", 0, 0.2), one("MoCo", 1, 0.4), one("untrained", 0, 0.1)],
+        "titles": {"untrained": "untrained", "moco": "MoCo"},
+        "looks": [one("moco", 0, 0.2), one("moco", 1, 0.4), one("untrained", 0, 0.1)],
         "videos": 108,
     }
     lines = looks_table(result).splitlines()

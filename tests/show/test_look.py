@@ -18,10 +18,12 @@ from kinevec.data.decode import probe, read_clip
 from kinevec.data.files import find_records
 from kinevec.encoders import Loaded
 from kinevec.errors import KinevecError, OutputError, UsageError, VideoError
+from kinevec.models import build_encoder
 from kinevec.show.figures import changed_over, flow_over
 from kinevec.show.look import MOST, SIDE, look
 from kinevec.show.look_page import differing_clips, write_look
 from kinevec.tasks.showing import _names
+from kinevec.train.checkpoint import save_encoder
 
 SQUARE = 40  # pixels of the moving square
 
@@ -98,6 +100,14 @@ def test_of_a_long_video_the_first_frames_are_shown(video: Path, monkeypatch: py
     monkeypatch.setattr("kinevec.show.look.MOST", 12)
     assert MOST == 300
     assert look({}, video).numbers.tolist() == list(range(12))
+
+
+def test_beside_a_run_an_untrained_encoder_sees_the_same_clips(video: Path, tmp_path: Path) -> None:
+    config = Config(clip=Clip(frames=4, stride=2, size=32), train=Train(precision="fp32"))
+    save_encoder(tmp_path, build_encoder("tiny"), config, 1)
+    _, found = tasks.show([tmp_path, "untrained:tiny"], video, tmp_path / "look", end=0.5, device="cpu")
+    assert found.seen["untrained:tiny"].clip == config.clip
+    assert differing_clips(found) == ""
 
 
 def test_a_time_without_frames_is_refused(video: Path) -> None:

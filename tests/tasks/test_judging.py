@@ -1,8 +1,12 @@
 """Judging as a task: what is written where, several runs, comparisons, and what is refused before any work."""
 
+import fcntl
 import json
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +16,7 @@ from kinevec.config import Clip, Config, Model, Train
 from kinevec.errors import DataError, InputError, Interrupted, OutputError
 from kinevec.evaluate import evaluation
 from kinevec.evaluate.classifier import load_classifier
-from kinevec.evaluate.filed import Filed
+from kinevec.evaluate.filed import Filed, place_for
 from kinevec.evaluate.finetune import FinetuneConfig
 from kinevec.evaluate.protocols import Settings
 from kinevec.models import build_encoder
@@ -149,6 +153,43 @@ def test_what_cannot_be_done_is_refused_before_any_work(data: Path, tmp_path: Pa
     )
     with pytest.raises(InputError, match=r"the test videos differ \(2 and 1\)"):
         tasks.evaluate(run, data, against=flat)
+
+
+def test_a_name_is_chosen_and_taken_in_turn(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else may choose between our choice and our writing."""
+    run = make_run(tmp_path / "a", 0)
+    seen = []
+
+    def choose(folder: Path, content: Mapping[str, Any]) -> Filed:
+        place = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            seen.append(folder)
+        finally:
+            os.close(place)
+        return place_for(folder, content)
+
+    monkeypatch.setattr(judging, "place_for", choose)
+    tasks.evaluate(run, data, settings=RETRIEVAL, device="cpu")
+    assert seen == [run]
+
+
+def test_confusions_of_few_shot_are_drawn_and_its_draws_not_kept(data: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a", 0)
+    settings = Settings(protocols=("knn", "few-shot"), shots=(1,), clips=1, draws=3)
+    found = tasks.evaluate(run, data, settings=settings, figures=True, device="cpu")
+    assert len(found.outcomes["trained"].predicted["1-shot"]) == 3
+    assert {path.name for path in run.glob("*.png")} == {
+        f"eval-confusion-{encoder}-{name}.png"
+        for encoder in ("trained", "untrained")
+        for name in ("knn", "1-shot")
+    }
+    written = json.loads((run / "eval.json").read_text())
+    assert set(written["outcomes"]["predicted"]["trained"]) == {"knn"}
+    assert set(written["outcomes"]["hits"]["trained"]) >= {"1-shot top-1", "knn top-1"}
 
 
 def test_more_shots_than_videos_are_refused(data: Path, tmp_path: Path) -> None:

@@ -41,6 +41,25 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
             folder.rmdir()  # only where it is empty, because the work failed before it began
 
 
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Waits until no other process is in here with this folder; whatever is at work in it (`alone`) does not matter.
+
+    Raises:
+        OutputError: the folder is not there, or may not be read.
+    """
+    with writing(folder):
+        place = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX)
+        except OSError as error:
+            _warn(folder, error)
+        yield
+    finally:
+        os.close(place)
+
+
 def refuse_busy(folder: Path, doing: str) -> None:
     """Says at once what `alone` would say later, without making anything.
 
@@ -82,7 +101,11 @@ def _take(file: IO[str], folder: Path, doing: str, kind: int) -> None:
             "or choose another folder"
         ) from None
     except OSError as error:  # some shared file systems know no locks
-        log.warning("%s cannot be locked (%s): see that nothing else writes to it", folder, error.strerror)
+        _warn(folder, error)
+
+
+def _warn(folder: Path, error: OSError) -> None:
+    log.warning("%s cannot be locked (%s): see that nothing else writes to it", folder, error.strerror)
 
 
 def _is_there(file: IO[str], path: Path) -> bool:

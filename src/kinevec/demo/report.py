@@ -5,7 +5,6 @@ import json
 import math
 from collections.abc import Mapping
 from html import escape
-from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +18,7 @@ from kinevec.evaluate.retrieval import neighbours
 from kinevec.runtime import provenance
 from kinevec.show.audit_panels import figure_panels
 from kinevec.show.figures import activation_strip
+from kinevec.show.html import part
 from kinevec.show.look import look
 from kinevec.show.report import Curve, Neighbour, Report, Row, Section
 from kinevec.train.log import read_log
@@ -104,7 +104,7 @@ def _report_card(card: Audit) -> Section:
         "The same encoders, shown the videos with one thing at a time taken away (see <code>kinevec audit</code>): what of "
         "the score above chance is still there without motion, and what without appearance?"
     )
-    style = resources.files("kinevec.show").joinpath("audit.css").read_text("utf-8")
+    style = part("audit.css")
     return Section(
         "audit",
         "Motion or background?",

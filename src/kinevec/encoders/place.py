@@ -16,10 +16,8 @@ from kinevec.encoders.layout import CONFIG, HUB, UNTRAINED, WEIGHTS, check_place
 from kinevec.encoders.loaded import Loaded
 from kinevec.encoders.weights import SAFE, fitted, read_safetensors
 from kinevec.errors import CheckpointError, InputError
-from kinevec.models import build_encoder
 from kinevec.models.encoder import Encoder
-from kinevec.runtime import seeded
-from kinevec.train.checkpoint import DIGEST, ENCODER, weights_digest
+from kinevec.train.checkpoint import DIGEST, ENCODER, untrained_encoder, weights_digest
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +48,12 @@ def load(place: str | Path) -> Loaded:
 def load_beside(places: Sequence[str | Path]) -> list[Loaded]:
     """Encoders that are set beside each other, as for `load`.
 
-    One of `untrained:NAME` has no clips of its own: it sees those of the first that was trained, and is made with
-    that one's seed, so that beside a run with an encoder of this name it is what the run began with.
+    One of `untrained:NAME` has no clips of its own: it sees those of the first other with an encoder of this name and
+    is what that one began with; where there is none, it sees those of the first other.
     """
-    found = [load(place) for place in places]
-    trained = [one.config for one in found if not one.source.startswith(UNTRAINED)]
-    if not trained:
-        return found
-    return [_untrained(one.source, trained[0]) if one.source.startswith(UNTRAINED) else one for one in found]
+    found = {place: load(place) for place in places if not str(place).startswith(UNTRAINED)}
+    others = [one.config for one in found.values()]
+    return [found[place] if place in found else _untrained(str(place), others) for place in places]
 
 
 def _loaded(place: str | Path) -> Loaded:
@@ -90,10 +86,14 @@ def _check_finite(encoder: Encoder, name: str) -> None:
         )
 
 
-def _untrained(name: str, like: Config | None = None) -> Loaded:
-    config = replace(like or Config(), model=Model(name.removeprefix(UNTRAINED)))
-    with seeded(config.train.seed):
-        return Loaded(build_encoder(config.model.name), config, name, step=0)
+def _untrained(name: str, others: Sequence[Config] = ()) -> Loaded:
+    """The encoder of a name before any training, for the clips of one of `others`, where there are any."""
+    model = Model(name.removeprefix(UNTRAINED))
+    like = sorted(
+        others, key=lambda config: config.model != model
+    )  # the same encoder first, else as they stand
+    config = replace(like[0] if like else Config(), model=model)
+    return Loaded(untrained_encoder(config), config, name, step=0)
 
 
 def _from_folder(path: Path) -> Loaded:

@@ -1,17 +1,15 @@
 """Which evaluations answer the same question, and where one is filed beside others."""
 
-import fcntl
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kinevec.evaluate.compare import ABOUT, INCIDENTAL, flat
+from kinevec.evaluate.outcomes import SHOT
 from kinevec.evaluate.protocols import FINETUNE
 
 RESULT = "eval.json"
@@ -58,18 +56,6 @@ def place_for(folder: Path, content: Content) -> Filed:
     return Filed(next(path for path in names if not path.exists()), beside=first)
 
 
-@contextmanager
-def filing(folder: Path) -> Iterator[None]:
-    """Inside, no other process files an evaluation in this folder: from the choice of a name until it is written."""
-    place = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some shared file systems know no locks
-            fcntl.flock(place, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(place)
-
-
 def evaluations_in(folder: Path) -> list[Path]:
     """Files of a folder that are named like evaluations, `eval.json` first."""
     found = sorted(folder.glob("eval-*.json"))
@@ -114,7 +100,7 @@ def protocol_of(score: str) -> str:
     if score.startswith("R@"):
         return "retrieval"
     word = score.partition(" ")[0]
-    return "few-shot" if word.endswith("-shot") else word if word in ("linear", "knn") else FINETUNE
+    return "few-shot" if word.endswith(SHOT) else word if word in ("linear", "knn") else FINETUNE
 
 
 def settings_behind(score: str, content: Content) -> dict[str, Any]:

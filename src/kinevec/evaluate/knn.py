@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinevec.evaluate.features import Features
-from kinevec.evaluate.outcomes import Outcomes, classified, repeated
+from kinevec.evaluate.outcomes import SHOT, Outcomes, classified, repeated
 from kinevec.evaluate.retrieval import prepared
 
 K = 20
@@ -87,6 +87,6 @@ def few_shot(
         centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
         scores = (asked @ centres.T).astype(np.float64)
         parts.append(
-            classified(f"{shots}-shot", scores, classes, list(test.collection.names()), test.labels, facts)
+            classified(f"{shots}{SHOT}", scores, classes, list(test.collection.names()), test.labels, facts)
         )
     return repeated(parts)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 TOP1, TOP5, PER_CLASS = "top-1", "top-5", "per class"
+SHOT = "-shot"  # ends the names of few-shot protocols, such as "5-shot"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from kinevec.data.records import Record
 from kinevec.data.whole import write_text
 from kinevec.errors import InputError
-from kinevec.evaluate.outcomes import TOP1, Outcomes
+from kinevec.evaluate.outcomes import SHOT, TOP1, Outcomes
 
 DIGITS = 6
 
@@ -21,10 +21,17 @@ def outcomes_content(outcomes: Mapping[str, Outcomes]) -> dict[str, Any]:
 
     Returns:
         `videos` and `labels` (V,), `hits`: encoder → score → (V,), `predicted`: encoder → protocol → for each
-        repetition (V,) places in `classes`.
+        repetition (V,) places in `classes`; not of few-shot, whose many draws would take most of the file.
     """
     first = next(iter(outcomes.values()))
-    classes = sorted({*first.labels, *(label for found in outcomes.values() for label in _predicted(found))})
+    predicted = {
+        encoder: {name: rows for name, rows in found.predicted.items() if not name.endswith(SHOT)}
+        for encoder, found in outcomes.items()
+    }
+    guessed = (
+        label for found in predicted.values() for rows in found.values() for row in rows for label in row
+    )
+    classes = sorted({*first.labels, *guessed})
     place = {label: i for i, label in enumerate(classes)}
     return {
         "classes": classes,
@@ -37,9 +44,9 @@ def outcomes_content(outcomes: Mapping[str, Outcomes]) -> dict[str, Any]:
         "predicted": {
             encoder: {
                 protocol: [[place[label] for label in row] for row in rows]
-                for protocol, rows in found.predicted.items()
+                for protocol, rows in found.items()
             }
-            for encoder, found in outcomes.items()
+            for encoder, found in predicted.items()
         },
     }
 
@@ -89,10 +96,6 @@ def read_result(path: Path) -> dict[str, Any]:
             f"{path}: holds no outcomes of single videos; write it anew with `kinevec eval` on labelled videos"
         )
     return content
-
-
-def _predicted(outcomes: Outcomes) -> set[str]:
-    return {label for rows in outcomes.predicted.values() for row in rows for label in row}
 
 
 def _short(value: float) -> float | int:

@@ -1,15 +1,7 @@
 """Frame difference: motion as the change of brightness from one frame to the next."""
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-
-CHANGE = 6  # grey levels by which a pixel differs between two frames, at least, where something moves
-NEAR = (
-    8  # parts of a frame's shorter side: so near to a change, flow counts; a plain surface moves with its rim
-)
 
 
 def frame_difference(clip: Tensor) -> Tensor:
@@ -34,20 +26,3 @@ def frame_difference(clip: Tensor) -> Tensor:
     difference = torch.zeros_like(clip)
     difference[:, :, 1:] = clip[:, :, 1:] - clip[:, :, :-1]
     return difference.add_(1).div_(2)
-
-
-def changing_near(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where frames differ from others within an eighth of their shorter side: elsewhere optical flow is a guess.
-
-    Without texture, flow spreads from what moves over all that is plain, such as a black background.
-
-    Args:
-        before, after: uint8 (F, H, W, 3), frame by frame.
-
-    Returns:
-        (F, H, W).
-    """
-    radius = max(1, min(before.shape[1:3]) // NEAR)
-    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    differs = np.abs(after.astype(np.int16) - before).max(-1) > CHANGE
-    return np.stack([cv2.dilate(one, around) for one in differs.astype(np.uint8)]).astype(bool)

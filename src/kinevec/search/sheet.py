@@ -5,7 +5,6 @@ import csv
 import io
 from collections import Counter
 from html import escape
-from importlib import resources
 from pathlib import Path
 
 import cv2
@@ -20,6 +19,7 @@ from kinevec.search.clustering import Clustering
 from kinevec.search.cut import nearest
 from kinevec.search.index import Index
 from kinevec.search.number import in_words
+from kinevec.show.html import part
 
 FRAMES = 6  # of a strip, even in time
 HEIGHT = 72  # pixels of a strip
@@ -77,7 +77,7 @@ def write_sheet(index: Index, found: Clustering, path: Path, progress: Progress 
     how = f"Of {escape(str(index.folder))}, by {found.mode}"
     if found.strengths is not None:
         how += f"; {in_words(found.strengths)}"
-    style = resources.files("kinevec.show").joinpath("report.css").read_text("utf-8") + STYLE
+    style = part("report.css") + STYLE
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "

@@ -7,7 +7,6 @@ the rest.
 import base64
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -22,7 +21,7 @@ from kinevec.evaluate.audit.scores import METRICS
 from kinevec.evaluate.audit.settings import BACKGROUND, CONDITIONS, SIDES
 from kinevec.show.audit_panels import figure_panels
 from kinevec.show.audit_summary import summary
-from kinevec.show.pairs import pair_list
+from kinevec.show.html import pair_list, part
 
 QUALITY = 80  # of JPEG
 
@@ -34,7 +33,7 @@ def write_audit(path: Path, audit: Audit) -> None:
         OutputError: the page cannot be written there.
     """
     title = "Motion report card"
-    style = _text("report.css") + _text("audit.css") + _pictures(audit.examples)
+    style = part("report.css") + part("audit.css") + _pictures(audit.examples)
     parts = {
         "figures": ("What the score rests on", figure_panels(audit)),
         "examples": ("What the encoder was shown", _examples(audit.examples)),
@@ -47,12 +46,8 @@ def write_audit(path: Path, audit: Audit) -> None:
         if content
     )
     sentences = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in summary(audit))
-    page = Template(_text("audit.html"))
+    page = Template(part("audit.html"))
     write_text(path, page.substitute(title=title, style=style, summary=sentences, sections=sections))
-
-
-def _text(name: str) -> str:
-    return resources.files("kinevec.show").joinpath(name).read_text("utf-8")
 
 
 def _order(example: Example) -> list[str]:

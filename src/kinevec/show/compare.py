@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
 
@@ -13,6 +12,7 @@ import numpy as np
 from kinevec.config import to_dict
 from kinevec.data.whole import write_text, write_whole
 from kinevec.show.curves import Curve, figure, line_styles
+from kinevec.show.html import part
 from kinevec.show.judged import ScoreRow, score_tables
 from kinevec.show.runs import HEALTH, SPEED, TITLES, Run
 
@@ -153,8 +153,8 @@ def write_page(path: Path, comparison: Comparison) -> None:
         lines += f'<tr><th scope="row">{escape(row.name)}</th>{cells}</tr>'
     remarks = "".join(f"<li>{escape(text)}.</li>" for text in comparison.notes)
     remarks += "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in comparison.remarks)
-    page = Template(_text("compare.html")).substitute(
-        style=_text("report.css"),
+    page = Template(part("compare.html")).substitute(
+        style=part("report.css"),
         title=escape(_title(comparison)),
         heads=heads,
         lines=lines,
@@ -234,7 +234,3 @@ def _weighted(terms: Mapping[str, float]) -> list[str]:
 def _title(comparison: Comparison) -> str:
     count = len(comparison.runs)
     return "One run" if count == 1 else f"{count} runs side by side"
-
-
-def _text(name: str) -> str:
-    return resources.files("kinevec.show").joinpath(name).read_text("utf-8")

@@ -15,8 +15,8 @@ from kinevec.encoders import Loaded
 from kinevec.errors import UsageError
 from kinevec.evaluate.encode import ClipEncoder
 from kinevec.methods.fima.foreground import foreground_mask
+from kinevec.motion.changing import changing_near
 from kinevec.motion.color import flow_image
-from kinevec.motion.difference import changing_near
 from kinevec.motion.flow import pair_flow
 from kinevec.show.activation import Steps, clip_starts, encode_steps, heat
 from kinevec.show.affinity import Affinity, affinity

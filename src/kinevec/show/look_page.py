@@ -3,7 +3,6 @@
 import json
 import math
 from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
 
@@ -12,6 +11,7 @@ from kinevec.data.files import FILM, LOOK
 from kinevec.data.whole import make_folder, write_text
 from kinevec.show.figures import activation_strip, affinity_matrices, motion_strip
 from kinevec.show.film import activation_film
+from kinevec.show.html import part
 from kinevec.show.look import Look
 
 PAGE = "index.html"
@@ -53,8 +53,8 @@ def write_look(look: Look, folder: Path) -> Path:
         for name, of in numbers.items()
     )
     mind = differing_clips(look)
-    page = Template(_text("look.html")).substitute(
-        style=_text("report.css"),
+    page = Template(part("look.html")).substitute(
+        style=part("report.css"),
         title=escape(look.video.name),
         stretch=f"{len(look.numbers)} frames, {look.times[0]:.2f} to {look.times[-1]:.2f} s, as "
         f"{len(look.seen)} encoder{'s' if len(look.seen) != 1 else ''} see{'' if len(look.seen) != 1 else 's'} them.",
@@ -80,10 +80,6 @@ def differing_clips(look: Look) -> str:
 
 def _clip(clip: Clip) -> str:
     return f"{clip.frames} frames at stride {clip.stride} (of {clip.span})"
-
-
-def _text(name: str) -> str:
-    return resources.files("kinevec.show").joinpath(name).read_text("utf-8")
 
 
 def _number(value: float) -> str:

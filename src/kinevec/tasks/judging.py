@@ -1,6 +1,7 @@
 """Judging an encoder."""
 
 import re
+import shlex
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Literal
 from kinevec import encoders
 from kinevec.cluster import Cluster
 from kinevec.data import Collection
+from kinevec.data.lock import in_turn
 from kinevec.data.source import Progress
 from kinevec.data.whole import make_folder
 from kinevec.encoders import Loaded
@@ -18,7 +20,7 @@ from kinevec.evaluate.cache import FeatureCache
 from kinevec.evaluate.compare import Comparison, check_videos
 from kinevec.evaluate.compare import compare as compare_contents
 from kinevec.evaluate.evaluation import Evaluation
-from kinevec.evaluate.filed import RESULT, Filed, filing, place_for
+from kinevec.evaluate.filed import RESULT, Filed, place_for
 from kinevec.evaluate.on_ray import OnRay
 from kinevec.evaluate.protocols import FINETUNE, Settings
 from kinevec.evaluate.result import read_result
@@ -92,8 +94,9 @@ def evaluate(
     if not any(record.label for record in collection.records):
         raise DataError(
             f"{data}: none of {len(collection)} videos has a label, so there is nothing to score. Give one folder "
-            f"per class or a CSV with labels. Without labels: kinevec embed {places[0]} {data} -o index, then kinevec "
-            "cluster index (groups) or kinevec serve index (look, search and label)"
+            "per class or a CSV with labels. Without labels: "
+            f"{shlex.join(['kinevec', 'embed', str(places[0]), str(data), '-o', 'index'])}, then kinevec cluster index "
+            "(groups) or kinevec serve index (look, search and label)"
         )
     if other is not None:
         check_videos(_tested(collection, other["data"].get("rejected", {})), other)
@@ -118,7 +121,7 @@ def evaluate(
         compared = compare_contents(result.content, other).content
         result = replace(result, facts=result.facts | {"against": {"file": str(file), **compared}})
     make_folder(target.parent)
-    with filing(target.parent):
+    with in_turn(target.parent):  # from the choice of a name until it is taken
         filed = Filed(target) if out else place_for(target.parent, result.content)
         result = replace(result, filed=filed)
         result.write(filed.path)

@@ -1,8 +1,9 @@
 """Who is told how long work goes, and the check of where its result is to go."""
 
+import errno
+import os
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -35,14 +36,20 @@ def counter(watcher: Watcher, what: str) -> Callable[[int, int], None]:
 
 def check_writable(target: Path) -> None:
     """Refuses a file that could not be written before the work is done, and leaves nothing there, also no folder."""
-    missing = [folder for folder in target.parents if not folder.exists()]  # the innermost first
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
+        there = next(folder for folder in target.parents if _exists(folder))
+        with tempfile.TemporaryFile(dir=there):
+            longest = os.pathconf(there, "PC_NAME_MAX")
+        if any(len(os.fsencode(name)) > longest for name in target.relative_to(there).parts):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
-    finally:
-        for folder in missing:
-            with suppress(OSError):  # was not made, or somebody else writes there already
-                folder.rmdir()
+
+
+def _exists(folder: Path) -> bool:
+    """Whether something is there; a folder that may not be entered, or a name too long for one, is an error."""
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        return False
+    return True

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinevec.motion.difference import changing_near
+from kinevec.motion.changing import changing_near
 from kinevec.motion.flow import SMALLEST_SIDE, pair_flow
 
 Grains = NDArray[np.int64]  # (T, H, W), the number of the grain that lies on each pixel
@@ -84,8 +84,7 @@ def moving_noise(clip: Frames, rng: np.random.Generator, method: str = "dis") ->
 def _flow(clip: Frames, method: str) -> NDArray[np.float32]:
     """(T − 1, 2, H, W) flow between consecutive frames, in their pixels; 0 where nothing near changes.
 
-    Small frames are enlarged for it. Without texture, flow is a guess that spreads from what moves over all that is
-    plain, such as a black background.
+    Small frames are enlarged for it.
     """
     height, width = clip.shape[1:3]
     changing = changing_near(clip[:-1], clip[1:])

@@ -4,13 +4,12 @@ import base64
 import hashlib
 import os
 from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
 
 from kinevec.errors import OutputError
 from kinevec.show.curves import figure, line_styles
-from kinevec.show.pairs import pair_list
+from kinevec.show.html import pair_list, part
 from kinevec.show.report.content import Report, Row
 from kinevec.show.report.neighbours import neighbour_part
 from kinevec.show.report.scores import score_part
@@ -54,22 +53,18 @@ def _page(report: Report) -> str:
         f'<section id="{key}" aria-labelledby="{key}-title">\n<h2 id="{key}-title">{escape(title)}</h2>\n{content}\n</section>\n'
         for key, (title, content) in shown.items()
     )
-    script = _package_text("report.js")
+    script = part("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return Template(_package_text("report.html")).substitute(
+    return Template(part("report.html")).substitute(
         title=escape(report.title),
         script_digest=digest,
-        style=_package_text("report.css") + "".join(s.style for s in report.sections) + videos.posters(),
+        style=part("report.css") + "".join(s.style for s in report.sections) + videos.posters(),
         summary="".join(f"<p>{escape(sentence)}</p>\n" for sentence in report.summary),
         links=links,
         sections=sections,
         videos=videos.contents(),
         script=script,
     )
-
-
-def _package_text(name: str) -> str:
-    return resources.files("kinevec.show").joinpath(name).read_text("utf-8")
 
 
 def _files(row: Row) -> list[Path]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 
 from kinevec.show.curves import BASELINE
-from kinevec.show.pairs import pair_list
+from kinevec.show.html import pair_list
 from kinevec.show.report.content import Report
 
 MEANINGS = {

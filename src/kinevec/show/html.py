@@ -1,7 +1,8 @@
-"""Pairs of a name and a text, such as the facts of a page."""
+"""Pieces that pages share."""
 
 from collections.abc import Mapping
 from html import escape
+from importlib import resources
 
 
 def pair_list(style: str, pairs: Mapping[str, str]) -> str:
@@ -10,3 +11,8 @@ def pair_list(style: str, pairs: Mapping[str, str]) -> str:
         f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in pairs.items()
     )
     return f'<dl class="{style}">{items}</dl>' if items else ""
+
+
+def part(name: str) -> str:
+    """A template, style or script of this package by the name of its file."""
+    return resources.files("kinevec.show").joinpath(name).read_text("utf-8")
