@@ -49,3 +49,14 @@ def test_a_line_says_how_the_run_stands(
     monkeypatch.setattr(app, "QUIET_SECONDS", -1)
     app.Bars(None).trained(replace(STATUS, ailing=ailing))
     assert capsys.readouterr().err == LINE.replace("1 day", f"{words}1 day") + "\n"
+
+
+def test_brackets_in_the_name_of_a_run_are_not_markup(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.console, "_force_terminal", True)
+    monkeypatch.setattr(app.console, "_width", 200)
+    for name in ("encoding of runs/[seed0]", "encoding of runs/[/x]"):
+        with app.progress_bars() as bars:
+            bars.counted(name, 3, 3)
+        assert name in capsys.readouterr().err
