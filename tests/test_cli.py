@@ -68,6 +68,7 @@ def test_pretrain_then_eval(videos: Path, tmp_path: Path) -> None:
         assert word in judged.stdout
     found = json.loads((run / "eval.json").read_text())
     assert set(found["scores"]) == {"trained", "untrained"}
+    assert len(found["data"].pop("files")) == 32
     assert found["data"] == {
         "train": 7,
         "test": 3,

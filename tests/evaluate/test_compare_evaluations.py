@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from kinevec.config import to_dict
+from kinevec.data.records import Record
 from kinevec.errors import InputError
 from kinevec.evaluate.compare import compare
 from kinevec.evaluate.outcomes import Outcomes
 from kinevec.evaluate.protocols import Settings
 from kinevec.evaluate.result import (
+    files_fingerprint,
     outcomes_content,
     per_class,
     read_result,
@@ -121,6 +123,25 @@ def test_what_else_differs_is_said() -> None:
     assert compare(content(ONE), retrieval).notes == []
 
 
+def test_other_files_of_the_same_names_are_noted() -> None:
+    one, two = content(ONE), content(TWO)
+    assert compare(one | {"data": {"files": "x"}}, two | {"data": {"files": "x"}}).notes == []
+    assert compare(one | {"data": {"files": "x"}}, two).notes == []  # of an earlier version
+    (note,) = compare(one | {"data": {"files": "x"}}, two | {"data": {"files": "y"}}).notes
+    assert note.startswith("the videos have the same names but are other files")
+
+
+def test_files_are_told_apart_by_name_and_size(tmp_path: Path) -> None:
+    def prints(**sizes: int) -> str:
+        for name, size in sizes.items():
+            (tmp_path / name).write_bytes(b"x" * size)
+        return files_fingerprint([Record(tmp_path / name, name, "a") for name in sizes])
+
+    one = prints(a=3, b=5)
+    assert prints(b=5, a=3) == one
+    assert len({one, prints(a=3, b=6), prints(a=5, b=3), prints(a=3, c=5), prints(a=3)}) == 5
+
+
 def test_runs_are_named_together() -> None:
     several = content(TWO)
     del several["run"]
@@ -170,8 +191,6 @@ def test_files_that_are_no_evaluation(tmp_path: Path) -> None:
 
 
 def test_training_videos_are_told_apart_by_name_and_label() -> None:
-    from kinevec.data.records import Record
-
     one = [Record(Path("x"), "1", "a"), Record(Path("y"), "2", "b")]
     others = [
         one[::-1],

@@ -24,6 +24,7 @@ from kinevec.evaluate.features import Features
 from kinevec.evaluate.finetune import FinetuneConfig
 from kinevec.evaluate.outcomes import Outcomes, classified
 from kinevec.evaluate.protocols import PROTOCOLS, Settings
+from kinevec.evaluate.result import files_fingerprint
 from kinevec.models import build_encoder
 from kinevec.train.checkpoint import save_encoder, untrained_encoder
 from kinevec.train.seen import VIDEOS
@@ -94,6 +95,7 @@ def test_scores_are_those_of_the_features_and_go_to_json(
     assert content["scores"] == result.scores
     assert content["chance"] == result.chance
     assert set(result.chance) == set(SCORES)
+    assert content["data"].pop("files") == files_fingerprint(collection.records)
     assert content["data"] == {
         "train": 8,
         "test": 4,

@@ -8,14 +8,16 @@ from typing import Any
 
 from kinevec.config import to_dict
 from kinevec.data.lock import in_turn
-from kinevec.evaluate.filed import Filed, place_for, protocol_of
+from kinevec.evaluate.filed import Filed, is_evaluation, place_for, protocol_of
 from kinevec.evaluate.protocols import Settings
 
 
-def content(data: str = "gym", *, step: int = 1, train: str = "x", **settings: Any) -> dict[str, Any]:
+def content(
+    data: str = "gym", *, step: int = 1, train: str = "x", files: str = "", **settings: Any
+) -> dict[str, Any]:
     return {
         "scores": {"trained": {"R@1": 1.0 * step}, "untrained": {"R@1": 3.0}},
-        "data": {"folder": f"somewhere/{data}"},
+        "data": {"folder": f"somewhere/{data}", "files": files},
         "protocol": {"settings": to_dict(Settings(**settings)), "train_videos": train},
         "provenance": {"made": f"day {step}"},
         "outcomes": {"videos": [f"{data}{i}" for i in range(4)], "labels": list("aabb")},
@@ -64,6 +66,8 @@ def test_another_question_stands_beside_it_and_replaces_itself(tmp_path: Path) -
             content(protocols=("knn",), clips=2),
             content(protocols=("knn",), train="y"),
             content("str/eet <1>", protocols=("knn",)),
+            content(protocols=("knn",), files="depth"),
+            content("park/labels.csv", protocols=("knn",)),
         )
     ]
     assert names == [
@@ -72,6 +76,8 @@ def test_another_question_stands_beside_it_and_replaces_itself(tmp_path: Path) -
         "eval-knn-gym-3.json",
         "eval-knn-gym-4.json",
         "eval-knn-eet_1.json",
+        "eval-knn-gym-5.json",
+        "eval-knn-park-labels.json",
     ]
     assert first.read_text() == before
 
@@ -101,6 +107,16 @@ def test_a_file_that_is_no_evaluation_is_kept(tmp_path: Path) -> None:
     for text in ("{", "[3]", '{"scores": 3}', '{"outcomes": {"videos": 3}}'):
         (tmp_path / "eval.json").write_text(text)
         assert place_for(tmp_path, content()).beside == tmp_path / "eval.json", text
+
+
+def test_only_evaluations_are_taken_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    assert not is_evaluation(path)
+    for text in ("{", "[3]", '{"scores": {}}', "\x00\x01"):
+        path.write_text(text)
+        assert not is_evaluation(path)
+    path.write_text(json.dumps(content()))
+    assert is_evaluation(path)
 
 
 def test_scores_name_their_protocols() -> None:

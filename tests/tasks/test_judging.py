@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from kinevec import tasks
+from kinevec import encoders, tasks
 from kinevec.config import Clip, Config, Model, Train
-from kinevec.errors import DataError, InputError, Interrupted, OutputError
+from kinevec.errors import CheckpointError, DataError, InputError, Interrupted, OutputError
 from kinevec.evaluate import evaluation
 from kinevec.evaluate.classifier import load_classifier
 from kinevec.evaluate.filed import Filed, place_for
@@ -108,6 +108,8 @@ def test_figures_and_the_classifier_lie_where_they_were_asked_for(data: Path, tm
     )
     assert (run / "eval-confusion-trained-finetune.png").read_bytes()[:4] == b"\x89PNG"
     assert load_classifier(tmp_path / "c.safetensors").classes == ["a", "b"]
+    with pytest.raises(CheckpointError, match="is a fine-tuned classifier, not an encoder"):
+        encoders.load(tmp_path / "c.safetensors")
 
 
 @pytest.fixture
@@ -129,6 +131,14 @@ def test_what_cannot_be_done_is_refused_before_any_work(data: Path, tmp_path: Pa
         tasks.evaluate("untrained:tiny", data)
     with pytest.raises(InputError, match=r"missing\.json: cannot be read"):
         tasks.evaluate(run, data, against=tmp_path / "missing.json")
+    video = next(flat.glob("*.mp4"))
+    before = video.read_bytes()
+    with pytest.raises(OutputError, match=r"\.mp4 is there and is no evaluation"):
+        tasks.evaluate(run, data, out=video)
+    tuned = Settings(protocols=("finetune",))
+    with pytest.raises(OutputError, match=r"encoder\.safetensors is there and is no fine-tuned classifier"):
+        tasks.evaluate(run, data, settings=tuned, save=run / "encoder.safetensors")
+    assert video.read_bytes() == before
     with pytest.raises(InputError, match="add finetune to --protocols"):
         tasks.evaluate(run, data, save=tmp_path / "c.safetensors")
     with pytest.raises(InputError, match="the same weights"):

@@ -37,6 +37,10 @@ DataOption = Annotated[
 ]
 
 
+LABELLED = "Labelled videos: a folder with one subfolder per class, or a CSV: path,label[,group][,split]."
+LabelledOption = Annotated[Path, typer.Option("--data", help=LABELLED)]
+
+
 def tell_version(wanted: bool) -> None:
     """Says which kinevec, PyTorch and Python these are, and ends; nothing of them is imported for it."""
     if not wanted:

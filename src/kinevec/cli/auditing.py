@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from kinevec.cli.app import DataOption, app, progress_bars, say
+from kinevec.cli.app import LabelledOption, app, progress_bars, say
 from kinevec.cli.tables import number_columns, print_table
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @app.command()
 def audit(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    data: DataOption,
+    data: LabelledOption,
     masks: Annotated[
         Path | None,
         typer.Option(
@@ -91,6 +91,8 @@ def print_audit(result: "Audit") -> None:
     for reason in reasons:
         say(reason)
     say(_masks(result))
+    if result.doubt:
+        say(result.doubt)
     print_table(_scores(result))
 
 

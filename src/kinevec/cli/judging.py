@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kinevec.cli.app import app, progress_bars
+from kinevec.cli.app import LABELLED, app, progress_bars
 from kinevec.cli.on_ray import AddressOption, GpusOption, RayOption, WorkersOption, chosen_cluster
 from kinevec.cli.scores import print_difference, print_per_class, print_scores, say_filed
 from kinevec.errors import InputError
@@ -25,9 +25,7 @@ def evaluate(
     ],
     data: Annotated[
         Path | None,
-        typer.Option(
-            help="Labelled videos: a folder with one subfolder per class, or a CSV: path,label[,group][,split]."
-        ),
+        typer.Option(help=LABELLED),
     ] = None,
     json_file: Annotated[
         Path | None,
@@ -110,8 +108,16 @@ def evaluate(
     if len(encoders) == 1 and encoders[0].endswith(".json"):
         if against is None:
             raise InputError(f"{encoders[0]} is an evaluation; name another one with --against")
+        if per_class or figures or data is not None:
+            raise InputError(
+                f"{encoders[0]} is an evaluation: --data, --per-class and --figures are of encoders"
+            )
         print_difference(judging.compare(encoders[0], against).content)
         return
+    if written := [name for name in encoders if name.endswith(".json")]:
+        raise InputError(
+            f"{written[0]} is an evaluation, which is not judged again; compare it with --against"
+        )
     if data is None:
         raise InputError("name labelled videos with --data")
     for name in ("clips", "crops", "seed"):

@@ -19,11 +19,12 @@ def print_scores(result: "Evaluation") -> None:
     if not result.scores:
         say("The videos have no labels, so that there are no scores.")
         return
-    data = result.facts["data"]
+    data, runs = result.facts["data"], len(result.facts.get("runs", []))
     table = Table(
-        title=f"{data['test']} test videos, {data['train']} train videos, {data['classes']} classes (%)",
+        title=(f"mean of {runs} runs: " if runs else "")
+        + f"{data['test']} test videos, {data['train']} train videos, {data['classes']} classes (%)",
         caption=r"\[low, high]: 95 % interval over the test videos"
-        + ("; ±: standard deviation over repetitions" if _repeated(result) else ""),
+        + (f"; ±: standard deviation over {'runs' if runs else 'repetitions'}" if _repeated(result) else ""),
     )
     intervals = result.intervals
     gap = " " if len(result.scores) <= ROOMY else "\n"
@@ -71,6 +72,9 @@ def print_per_class(result: "Evaluation") -> None:
 
 def print_difference(against: Mapping[str, Any]) -> None:
     """A table of `Comparison.content`."""
+    from kinevec.evaluate.significance import FLIPS
+
+    least = 1 / FLIPS  # no p is told from a smaller one by so many random flips
     table = Table(
         title="difference in percentage points",
         caption=r"\[low, high]: 95 % interval over the test videos; p: by flipping signs",
@@ -83,7 +87,7 @@ def print_difference(against: Mapping[str, Any]) -> None:
             f"{row['first']:.1f}",
             f"{row['second']:.1f}",
             rf"{row['points']:+.1f} \[{row['low']:+.1f}, {row['high']:+.1f}]",
-            f"{row['p']:.4f}",
+            f"{row['p']:.4f}" if row["p"] > least else f"≤ {least:.4f}",
         )
     print_table(table)
     say(f"first: {against['first']}")

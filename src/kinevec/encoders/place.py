@@ -119,6 +119,10 @@ def _from_file(path: Path) -> Loaded:
 
 def _from_run(path: Path, source: str, weights: dict[str, Tensor], header: dict[str, str]) -> Loaded:
     """From a file that a run wrote: weights, and the configuration in the header."""
+    if "classes" in header:
+        raise CheckpointError(
+            f"{path}: is a fine-tuned classifier, not an encoder; kinevec.evaluate.classifier.load_classifier reads it"
+        )
     try:
         config = from_dict(Config, tomllib.loads(header["config"]))
         step = int(header["step"])

@@ -27,7 +27,8 @@ def check(collection: Collection) -> None:
     for name, records in splits.items():
         if not records:
             raise DataError(
-                f"no video belongs to the {name} split; evaluation compares test with train videos"
+                f"no video belongs to the {name} split; evaluation compares test with train videos. Name both in the "
+                "list's column 'split', or leave that out: then a quarter is held out"
             )
     labelled = {name: sum(bool(record.label) for record in records) for name, records in splits.items()}
     if any(labelled.values()) and not all(labelled.values()):

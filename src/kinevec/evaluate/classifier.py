@@ -147,6 +147,15 @@ def save_classifier(path: Path, model: Classifier, config: Config, classes: Sequ
     write_whole(path, lambda aside: aside.write_bytes(content))
 
 
+def is_classifier(path: Path) -> bool:
+    """Whether a file is one that `save_classifier` wrote."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return "classes" in (file.metadata() or {})
+    except (OSError, safetensors.SafetensorError):
+        return False
+
+
 def load_classifier(path: Path) -> Saved:
     """Reads what `save_classifier` wrote.
 

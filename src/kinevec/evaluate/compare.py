@@ -121,6 +121,11 @@ def _notes(first: Content, second: Content) -> list[str]:
     one, two = first["protocol"], second["protocol"]
     if one.get("train_videos") != two.get("train_videos"):
         notes.append("the training videos, or their labels, differ")
+    files = [content.get("data", {}).get("files") for content in (first, second)]
+    if all(files) and files[0] != files[1]:
+        notes.append(
+            "the videos have the same names but are other files (their sizes differ): this compares data as well as encoders"
+        )
     mine, theirs = flat(one["settings"]), flat(two["settings"])
     common = set(mine["protocols"]) & set(theirs["protocols"])
     for key in dict.fromkeys([*mine, *theirs]):

@@ -20,7 +20,7 @@ def same_content(asked: Sequence[Path], others: Iterable[Path]) -> list[tuple[Pa
     """
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in dict.fromkeys(others):
-        by_size[_size(path)].append(path)
+        by_size[size_of(path)].append(path)
     content: dict[Path, str] = {}
 
     def digest(path: Path) -> str:
@@ -30,7 +30,7 @@ def same_content(asked: Sequence[Path], others: Iterable[Path]) -> list[tuple[Pa
 
     found = []
     for path in asked:
-        for other in by_size.get(_size(path), []) if _size(path) > 0 else []:
+        for other in by_size.get(size_of(path), []) if size_of(path) > 0 else []:
             if path.resolve() != other.resolve() and digest(path) and digest(path) == digest(other):
                 found.append((path, other))
                 break
@@ -46,13 +46,17 @@ def count_copies(collection: Collection, run: Path | None = None) -> int:
     test = {record.path: record.name for record in collection.records if record.split == "test"}
     train = {record.path: record.name for record in collection.records if record.split == "train"}
     found = same_content(list(test), [*train, *_pretrained(run)])
-    if found:
-        path, other = found[0]
-        log.warning(
-            "%d of %d test videos are copies of training videos (the same content under another name), such as "
-            "%s = %s: scores on them are too high. Take them out; `kinevec prepare` lists all copies in duplicates.csv",
-            *(len(found), len(test), test[path], train.get(other, str(other))),
-        )
+    for where, pairs in (
+        ("training videos", [pair for pair in found if pair[1] in train]),
+        ("videos that the encoder was pretrained on", [pair for pair in found if pair[1] not in train]),
+    ):
+        if pairs:
+            path, other = pairs[0]
+            log.warning(
+                "%d of %d test videos are copies of %s (the same content under another name), such as %s = %s: "
+                "scores on them are too high. Take them out; `kinevec prepare` lists all copies in duplicates.csv",
+                *(len(pairs), len(test), where, test[path], train.get(other, str(other))),
+            )
     return len(found)
 
 
@@ -66,7 +70,8 @@ def _pretrained(run: Path | None) -> list[Path]:
     return [Path(path) for path in listing] if isinstance(listing, list) else []
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Bytes of a file; -1 where there is none."""
     try:
         return path.stat().st_size
     except OSError:

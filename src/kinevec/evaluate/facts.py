@@ -8,7 +8,7 @@ from kinevec.encoders import Loaded
 from kinevec.evaluate.features import Features
 from kinevec.evaluate.outcomes import Outcomes
 from kinevec.evaluate.protocols import Settings
-from kinevec.evaluate.result import train_fingerprint
+from kinevec.evaluate.result import files_fingerprint, train_fingerprint
 
 
 def facts_of(
@@ -34,6 +34,7 @@ def facts_of(
             "train": len(train),
             "test": len(features.split("test").collection),
             "classes": len(set(features.labels) - {""}),
+            "files": files_fingerprint(features.collection.records),
             "rejected": {item.name: item.reason for item in features.collection.rejected},
             **counted,
         },

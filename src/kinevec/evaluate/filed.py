@@ -80,19 +80,23 @@ def question(content: Content) -> dict[str, Any]:
 
 
 def data_key(content: Content) -> str:
-    """The same for the same test videos, training videos and labels only; "" where the evaluation names none."""
+    """The same for the same test videos, training videos and labels, and files of the same sizes, only; "" where the
+    evaluation names none."""
     outcomes, train = content.get("outcomes"), content.get("protocol", {}).get("train_videos")
     if not outcomes:
         return ""
     pairs = sorted(zip(outcomes["videos"], outcomes["labels"], strict=True))
-    text = json.dumps([train, pairs])
+    text = json.dumps([train, pairs, content.get("data", {}).get("files")])
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def data_name(content: Content) -> str:
-    """The last part of where the data lay; "" where the evaluation does not say."""
+    """The last part of where the data lay, before the name of a list its folder's; "" where the evaluation does not say."""
     place = content.get("data", {}).get("folder")
-    return (Path(place).name or Path(place).resolve().name).removesuffix(".csv") if place else ""
+    if not place:
+        return ""
+    path = Path(place).resolve()
+    return f"{path.parent.name}-{path.stem}".lstrip("-") if path.suffix == ".csv" else path.name
 
 
 def protocol_of(score: str) -> str:
@@ -117,6 +121,11 @@ def settings_behind(score: str, content: Content) -> dict[str, Any]:
 def _bears(key: str, protocols: set[str], otherwise: bool) -> bool:
     about = ABOUT.get(key.partition(".")[0])
     return bool(about & protocols) if about is not None else otherwise
+
+
+def is_evaluation(path: Path) -> bool:
+    """Whether a file is one that `kinevec eval` wrote."""
+    return _read(path).keys() >= {"scores", "protocol"}
 
 
 def _read(path: Path) -> dict[str, Any]:

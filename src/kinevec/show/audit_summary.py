@@ -15,13 +15,14 @@ def summary(audit: Audit) -> list[str]:
     others = {other: found for other, found in audit.figures.items() if other != name}
     sentences = [
         f"{encoder['source']}, judged on {data['test']} test videos of {data['classes']} classes as they are, and with "
-        "one thing at a time taken away."
+        "one thing at a time taken away. Percentages are of what a linear probe reads from its features above chance; "
+        "the table has retrieval beside it."
     ]
     if figures["static"][LINEAR].value is None:
         reason = figures["static"][LINEAR].undefined
         return [*sentences, f"What its score rests on cannot be said: {reason}."]
     rest = {
-        "static": "of what a linear probe reads from it above chance is still there when nothing moves",
+        "static": "is still there when nothing moves",
         "appearance_free": "is still there when only moving noise is left",
         "reversal": "is lost when the test videos run backward",
         "background": "is lost when they get another background",
@@ -31,13 +32,13 @@ def summary(audit: Audit) -> list[str]:
         if value is None or not (spoken := _spoken(value)):
             continue
         beside = {
-            _named(other): _spoken(found[key][LINEAR]) for other, found in others.items() if key in found
+            _named(other): _briefly(found[key][LINEAR]) for other, found in others.items() if key in found
         }
         note = "".join(f"; {who}: {its}" for who, its in beside.items() if its)
         amount = _amount(value)
         said = f"{amount} {words}" if amount else f"How much {words} cannot be told from these videos"
         sentences.append(f"{said} ({spoken}{note}).")
-    return sentences
+    return [*sentences, audit.doubt] if audit.doubt else sentences
 
 
 def _named(encoder: str) -> str:
@@ -54,6 +55,11 @@ def _amount(estimate: Estimate) -> str:
     if value < LITTLE and high < HALF:
         return "Little"
     return "A part" if low > 0 and high < 100 and high - low <= HALF else ""
+
+
+def _briefly(estimate: Estimate) -> str:
+    """As `_spoken`, but of what may be anything only that."""
+    return "cannot be told" if (estimate.low, estimate.high) == (0, 100) else _spoken(estimate)
 
 
 def _spoken(estimate: Estimate) -> str:

@@ -17,10 +17,11 @@ from kinevec.encoders import Loaded
 from kinevec.errors import DataError, InputError, OutputError
 from kinevec.evaluate import evaluation
 from kinevec.evaluate.cache import FeatureCache
+from kinevec.evaluate.classifier import is_classifier
 from kinevec.evaluate.compare import Comparison, check_videos
 from kinevec.evaluate.compare import compare as compare_contents
 from kinevec.evaluate.evaluation import Evaluation
-from kinevec.evaluate.filed import RESULT, Filed, place_for
+from kinevec.evaluate.filed import RESULT, Filed, is_evaluation, place_for
 from kinevec.evaluate.on_ray import OnRay
 from kinevec.evaluate.protocols import FINETUNE, Settings
 from kinevec.evaluate.result import read_result
@@ -148,12 +149,16 @@ def default_folder(places: Sequence[Place]) -> Path:
     first = Path(places[0])
     if not first.is_dir():
         raise InputError(f"{first} is no folder of a run: name the JSON file to write with --out")
-    return first.resolve().parent if len(places) > 1 else first
+    if len(places) == 1:
+        return first
+    return first.parent if first.name not in ("", "..") else first.resolve().parent
 
 
 def _json_file(out: Path) -> Path:
     if out.is_dir():
         raise OutputError(f"{out} is a folder; name the JSON file to write, such as --out {out / RESULT}")
+    if out.exists() and not is_evaluation(out):
+        raise OutputError(f"{out} is there and is no evaluation; name another file to write")
     return out
 
 
@@ -182,6 +187,8 @@ def _check_save(save: Place | None, places: Sequence[Place], settings: Settings)
         )
     if save is not None:
         check_writable(Path(save))
+        if Path(save).exists() and not is_classifier(Path(save)):
+            raise OutputError(f"{save} is there and is no fine-tuned classifier; name another file for it")
 
 
 def _of(places: Sequence[Place]) -> list[str]:
@@ -206,9 +213,10 @@ def _write_figures(result: Evaluation, target: Path) -> None:
         for protocol, predicted in found.predicted.items():
             part = re.sub(r"[^\w-]+", "-", f"{encoder}-{protocol}")
             percent = result.scores[encoder][f"{protocol} top-1"]
+            mean = f", mean of {len(predicted)} repetitions" if len(predicted) > 1 else ""
             write_confusion(
                 target.with_name(f"{target.stem}-confusion-{part}.png"),
                 found.labels,
                 predicted,
-                f"{protocol}, {encoder} encoder: {percent:.1f} % of {len(found.videos)} test videos right",
+                f"{protocol}, {encoder} encoder: {percent:.1f} % of {len(found.videos)} test videos right{mean}",
             )

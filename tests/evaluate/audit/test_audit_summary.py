@@ -11,10 +11,8 @@ from kinevec.show.audit_summary import summary
 
 def test_the_summary_follows_the_numbers() -> None:
     text = " ".join(summary(made({"static": 80, "appearance_free": 20, "background": 50})))
-    assert (
-        "Most of what a linear probe reads from it above chance is still there when nothing moves (80 %, 70 to 90)."
-        in text
-    )
+    assert "Percentages are of what a linear probe reads from its features above chance" in text
+    assert "Most is still there when nothing moves (80 %, 70 to 90)." in text
     assert "Little is still there when only moving noise is left (20 %, 10 to 30)." in text
     assert "A part is lost when they get another background (50 %, 40 to 60)." in text
     card = made()
@@ -45,7 +43,7 @@ def test_the_summary_says_no_more_than_the_interval(value: int, low: int, high: 
     figures = {key: dict.fromkeys(values, estimate) for key, values in card.figures["trained"].items()}
     sentences = summary(replace(card, figures={"trained": figures}))[1:]
     ends = (
-        "of what a linear probe reads from it above chance is still there when nothing moves",
+        "is still there when nothing moves",
         "is still there when only moving noise is left",
         "is lost when the test videos run backward",
         "is lost when they get another background",
@@ -67,3 +65,32 @@ def test_the_summary_names_the_encoders_beside() -> None:
         "when nothing moves (80 %, 70 to 90; FIMA: 60 %, 50 to 70; before training: 10 %, 0 to 20)."
         in " ".join(summary(beside))
     )
+
+
+def test_of_an_encoder_beside_that_may_be_anything_no_number_is_said() -> None:
+    card = made({"static": 80})
+    anything = Estimate(100.0, 0, 100, raw=130)
+    before = {key: dict.fromkeys(values, anything) for key, values in card.figures["trained"].items()}
+    text = " ".join(summary(replace(card, figures={"trained": card.figures["trained"], "untrained": before})))
+    assert "when nothing moves (80 %, 70 to 90; before training: cannot be told)." in text
+
+
+def test_a_small_estimated_foreground_is_doubted() -> None:
+    card = made()
+    masks = card.facts["masks"]
+    assert card.doubt == ""  # by hand
+    for estimated, share, doubted in (
+        (True, 0.03, True),
+        (True, 0.05, False),
+        (False, 0.03, False),
+        (True, None, False),
+    ):
+        found = replace(
+            card,
+            facts={
+                **card.facts,
+                "masks": {**masks, "estimated": estimated, "foreground_share_median": share},
+            },
+        )
+        assert ("which is 3 % of the picture" in found.doubt) == doubted
+        assert (summary(found)[-1] == found.doubt) == doubted

@@ -11,6 +11,8 @@ from kinevec.evaluate.audit.collect import Example
 from kinevec.evaluate.audit.figures import FIGURES, Estimate
 from kinevec.evaluate.audit.settings import Side
 
+LITTLE = 0.05  # of the picture: an estimated foreground below it may be a part of who moves
+
 Scores = Mapping[str, Mapping[Side, Mapping[str, Estimate]]]  # condition → side → metric
 
 
@@ -57,6 +59,19 @@ class Audit:
             return 50.0
         chance: float | None = self.facts["masks"]["chance_to_follow"].get(metric)
         return chance
+
+    @property
+    def doubt(self) -> str:
+        """Why figures of backgrounds may mislead, as a sentence; "" where nothing speaks against them."""
+        masks = self.facts["masks"]
+        share = masks["foreground_share_median"]
+        if not masks.get("estimated") or share is None or share >= LITTLE:
+            return ""
+        return (
+            f"Mind the figures of backgrounds: the foreground was estimated from what moves, which is {100 * share:.0f} % of "
+            "the picture (median). Of people who stand and move their arms the rest counts as background. Look at the "
+            "examples, or give masks."
+        )
 
     def write(self, path: Path) -> None:
         """Writes all but the examples as JSON, atomically."""

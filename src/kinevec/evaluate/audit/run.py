@@ -211,6 +211,7 @@ def _facts(
         },
         "masks": {
             "source": masks.source,
+            "estimated": isinstance(masks, EstimatedMasks),
             "videos_with_foreground": len(known),
             "foreground_share_median": float(np.median(known)) if len(known) else None,
             "test_videos_swapped": int(card.swapped.sum()),
