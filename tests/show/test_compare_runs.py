@@ -42,7 +42,7 @@ def comparison(folders: list[Path]) -> Comparison:
     return Comparison.of(read_runs(folders))
 
 
-def test_the_table(comparison: Comparison) -> None:
+def test_the_table(comparison: Comparison, folders: list[Path]) -> None:
     rows = [(row.section, row.name, *row.values) for row in comparison.rows()]
     assert rows == [
         ("run", "terms", "instance, 0.5·local", "instance, pixel"),
@@ -62,7 +62,7 @@ def test_the_table(comparison: Comparison) -> None:
     ]
     assert comparison.remarks == (
         ("two", "unfinished: step 20 of 60"),
-        ("notes", "not a run (no config.toml in it)"),
+        (str(folders[2]), "not a run (no config.toml in it)"),
     )
 
 
@@ -135,5 +135,5 @@ def test_the_command(folders: list[Path], tmp_path: Path, capsys: pytest.Capture
     for text in ("<one>", "two", "instance, pixel", "20 of 60", "41.2", "train.lr"):
         assert text in said.out
     assert "two: unfinished: step 20 of 60" in said.err
-    assert "notes: not a run" in said.err
+    assert f"{folders[2]}: not a run" in said.err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["compare.html", "compare.png"]

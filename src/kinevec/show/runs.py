@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ TITLES = {
 }
 HEALTH = ("spread", "rank", "alignment", "uniformity", "stale")
 SPEED = ("clips_per_second", "waiting")
+BESIDE = frozenset(
+    {".json", ".png", ".html", ".csv"}
+)  # kinds of files that may lie among the folders of runs
 
 
 @dataclass(frozen=True)
@@ -79,19 +82,28 @@ class Run:
 def read_runs(folders: Sequence[Path]) -> list[Run]:
     """Reads the folders of runs; what cannot be read is said in the run's remarks.
 
+    What is no run has its path as it was given for a name. Files of kinds that kinevec writes beside runs are passed
+    over, unless there is nothing else.
+
     Raises:
         InputError: none of them is a run.
     """
+    folders = [folder for folder in folders if not _written_beside(folder)] or folders
     names = [folder.resolve().name for folder in folders]
-    shown = [
-        name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)
-    ]
-    runs = [read_run(folder, name) for folder, name in zip(folders, shown, strict=True)]
+    runs = []
+    for folder, name in zip(folders, names, strict=True):
+        run = read_run(folder, name if names.count(name) == 1 else str(folder))
+        runs.append(run if run.config else replace(run, name=str(folder)))
     if not any(run.config for run in runs):
         raise InputError(
             "; ".join(f"{run.name}: {', '.join(run.remarks)}" for run in runs) or "no runs were named"
         )
     return runs
+
+
+def _written_beside(path: Path) -> bool:
+    """Whether it is a file such as kinevec writes beside runs: an evaluation of several, a figure, a page, a table."""
+    return path.suffix.lower() in BESIDE and path.is_file()
 
 
 def read_run(folder: Path, name: str) -> Run:
