@@ -25,6 +25,35 @@ TITLES = {
     "waiting": "share of time waiting",
     "lr": "learning rate",
 }
+MEANINGS = {
+    "instance": "MoCo: frames of one clip against frames of another clip of the same video, among clips of others.",
+    "flow": "MSCL: motion (flow, or frame differences) of one clip against that of the other clip of the same video.",
+    "cross": "MSCL: frames of one clip against the motion (flow, or frame differences) of the other, plus the reverse.",
+    "flow_rotated": "MSCL: the term flow once more, with the flow of each clip rotated by an angle of its own.",
+    "cross_rotated": "MSCL: the term cross once more, with the flow of each clip rotated by an angle of its own.",
+    "local": "MSCL: frames of a clip at each time step against its motion at all time steps, as it is and, with "
+    "mscl.rotated_steps, rotated.",
+    "local_accuracy": "MSCL: share of time steps at which, in the term local, the motion at that very step is the most "
+    "alike.",
+    "vanilla": "FIMA: frames of one clip as a whole against the motion (frame differences, or flow) of the other.",
+    "pixel": "FIMA: each cell of one clip, or what the decoder predicts there, against the motion of the other clip at "
+    "the same place.",
+    "frame": "FIMA: what the decoder predicts of a clip at each time step against the clip's motion in that part of it.",
+    "loss": "The weighted sum of all terms. Runs with other terms, queues or temperatures have other losses: compare "
+    "those only where the settings in the table agree.",
+    "spread": "Mean over the dimensions of the standard deviation of the embeddings, times √D. 1: they use all "
+    "directions; 0: all videos look the same (collapse).",
+    "rank": "exp of the entropy of the embeddings' singular values: how many directions they use.",
+    "alignment": "Mean squared distance of the two clips of a video. 0: the same; 2: unrelated.",
+    "uniformity": "log of the mean of exp(−2·distance²) over pairs of videos. 0: all are equal; near −4: evenly spread.",
+    "stale": "How differently the oldest and the newest keys of the queue act on the queries. 0: alike; 1: the oldest "
+    "were made by an encoder that has moved on.",
+    "gradient": "Norm of the gradient before it is clipped.",
+    "clips_per_second": "Clips trained on in a second.",
+    "waiting": "Share of the time spent waiting for the loader.",
+    "lr": "The learning rate.",
+}
+UNKNOWN = "Logged by another version of kinevec, and not known to this one."
 HEALTH = ("spread", "rank", "alignment", "uniformity", "stale")
 SPEED = ("clips_per_second", "waiting")
 BESIDE = frozenset(
