@@ -31,13 +31,10 @@ MEANINGS = {
     "cross": "MSCL: frames of one clip against the motion (flow, or frame differences) of the other, plus the reverse.",
     "flow_rotated": "MSCL: the term flow once more, with the flow of each clip rotated by an angle of its own.",
     "cross_rotated": "MSCL: the term cross once more, with the flow of each clip rotated by an angle of its own.",
-    "local": "MSCL: frames of a clip at each time step against its motion at all time steps, as it is and, with "
-    "mscl.rotated_steps, rotated.",
-    "local_accuracy": "MSCL: share of time steps at which, in the term local, the motion at that very step is the most "
-    "alike.",
+    "local": "MSCL: frames of each time step of a clip against the motion of all its time steps, also rotated motion.",
+    "local_accuracy": "MSCL: share of time steps whose own motion is the most alike in the term local.",
     "vanilla": "FIMA: frames of one clip as a whole against the motion (frame differences, or flow) of the other.",
-    "pixel": "FIMA: each cell of one clip, or what the decoder predicts there, against the motion of the other clip at "
-    "the same place.",
+    "pixel": "FIMA: cells of one clip, or what is predicted there, against motion cells of the other at the same place.",
     "frame": "FIMA: what the decoder predicts of a clip at each time step against the clip's motion in that part of it.",
     "loss": "The weighted sum of all terms. Runs with other terms, queues or temperatures have other losses: compare "
     "those only where the settings in the table agree.",
