@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kinevec.config import Clip, Config, Fima, Method, Mscl, Terms, Train, Views, differences
+from kinevec.config import Clip, Config, Fima, Method, Mscl, Sampling, Terms, Train, Views, differences
 from kinevec.errors import ConfigError
 
 DIFFERENCE = Mscl(motion="difference", rotated_steps=False)
@@ -66,6 +66,16 @@ def test_motions_are_what_the_terms_need() -> None:
     for term, branch in [("flow", "mscl"), ("cross", "mscl"), ("local", "mscl"), ("vanilla", "fima")]:
         terms = Terms(**{term: 0.1})
         assert (terms.mscl, terms.fima) == (branch == "mscl", branch == "fima")
+
+
+def test_sections_that_nothing_reads() -> None:
+    symmetric = Method(symmetric=True)
+    assert Config().unread == {"mscl", "fima", "flow"}
+    assert Config(sampling=Sampling(moving=True)).unread == {"mscl", "fima"}
+    assert Config(terms=Terms(local=1)).unread == {"fima"}
+    assert Config(terms=Terms(flow=1), mscl=DIFFERENCE).unread == {"fima", "flow"}
+    assert Config(terms=Terms(pixel=1), method=symmetric).unread == {"mscl", "flow"}
+    assert Config(terms=Terms(pixel=1), method=symmetric, fima=Fima(motion="flow")).unread == {"mscl"}
 
 
 def test_differences_list_every_value_that_differs() -> None:

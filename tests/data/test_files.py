@@ -52,6 +52,28 @@ def test_half_a_class_tree_is_read_without_labels(names: tuple[str, ...], tmp_pa
     assert {record.label for record in find_records(tree(tmp_path, *names))} == {None}
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ("spin/a.mp4", "spin/b.mp4"),
+            "there is only one class folder, 'spin', and scores need at least two",
+        ),
+        (("train/spin/a.mp4", "test/spin/b.mp4"), "there is only one class folder, 'spin', and scores need"),
+        (("a.mp4", "spin/b.mp4"), "(videos outside a class folder: 1; class folders: 1); reading it without"),
+        (("a.mp4", "b.mp4", "x/c.mp4", "y/d.mp4"), "(videos outside a class folder: 2; class folders: 2)"),
+        (("a.mp4", "b.mp4"), ""),
+        (("x/a.mp4", "y/b.mp4"), ""),
+    ],
+)
+def test_why_folders_give_no_labels_is_said(
+    names: tuple[str, ...], said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    find_records(tree(tmp_path, *names))
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.text)
+
+
 def test_link_loops_end(tmp_path: Path) -> None:
     tree(tmp_path, "x/a.mp4", "y/b.mp4")
     (tmp_path / "x" / "loop").symlink_to(tmp_path, target_is_directory=True)
@@ -84,6 +106,7 @@ def test_csv_with_paths_only(tmp_path: Path) -> None:
     [
         ("", "must name the columns"),
         ("file,label\na.mp4,x\n", "among them 'path'; found: file, label"),
+        ("path;label\na,1.mp4;x\n", "separated by ';'; separate them by commas"),
         ("path,split\na.mp4,train\nb.mp4,traim\n", "line 3: split is 'traim'"),
         ("path,label\na.mp4,x\na.mp4,y\n", "line 3: a.mp4 stands in the list twice"),
         ("path,label\n,x\n", "line 2: the path is empty"),

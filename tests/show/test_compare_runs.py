@@ -11,11 +11,12 @@ from cv2 import IMREAD_COLOR, imread
 
 from kinevec import tasks
 from kinevec.cli import comparing
-from kinevec.config import Terms
+from kinevec.config import Config, Fima, Flow, Mscl, Sampling, Terms
 from kinevec.errors import OutputError
-from kinevec.show.compare import COLORS, DASHES, MEANINGS, Comparison, short, write_page, write_picture
+from kinevec.show.compare import COLORS, DASHES, Comparison, short, write_page, write_picture
 from kinevec.show.curves import STYLES
-from kinevec.show.runs import read_runs
+from kinevec.show.runs import MEANINGS, TITLES, read_runs
+from method_steps import CONTRAST, build, clips, configured
 from show.test_read_runs import CONFIG, write_run
 
 OTHER = replace(
@@ -42,7 +43,7 @@ def comparison(folders: list[Path]) -> Comparison:
     return Comparison.of(read_runs(folders))
 
 
-def test_the_table(comparison: Comparison) -> None:
+def test_the_table(comparison: Comparison, folders: list[Path]) -> None:
     rows = [(row.section, row.name, *row.values) for row in comparison.rows()]
     assert rows == [
         ("run", "terms", "instance, 0.5·local", "instance, pixel"),
@@ -62,7 +63,7 @@ def test_the_table(comparison: Comparison) -> None:
     ]
     assert comparison.remarks == (
         ("two", "unfinished: step 20 of 60"),
-        ("notes", "not a run (no config.toml in it)"),
+        (str(folders[2]), "not a run (no config.toml in it)"),
     )
 
 
@@ -116,8 +117,58 @@ def test_a_place_that_cannot_be_written_is_refused(folders: list[Path], tmp_path
         tasks.compare(folders, tmp_path / "file" / "out")
 
 
-def test_every_term_is_explained() -> None:
-    assert {field.name for field in fields(Terms)} <= set(MEANINGS)
+def test_everything_that_a_method_logs_is_explained() -> None:
+    terms = Terms(**{field.name: 1.0 for field in fields(Terms)})
+    config = configured(terms, replace(CONTRAST, symmetric=True))
+    losses = build(config)(clips(config))
+    logged = {*losses.terms, *losses.figures}
+    assert {"flow_rotated", "cross_rotated", "local_accuracy"} < logged
+    assert set(MEANINGS) == logged | set(TITLES)
+    assert all(len(MEANINGS[name]) <= 120 for name in logged)
+
+
+def test_what_another_version_logged_is_not_explained_wrongly(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", novel=3.0)
+    curves = {curve.title: curve for curve in Comparison.of(read_runs([run])).curves()}
+    assert curves["novel"].explanation == "Logged by another version of kinevec, and not known to this one."
+
+
+def test_settings_that_no_terms_read_are_left_out(tmp_path: Path) -> None:
+    plain, moving = Config(), Config(sampling=Sampling(moving=True))
+    mscl = Config(terms=Terms(flow=1))
+    other = {"fima": Fima(width=128), "mscl": Mscl(width=8), "flow": Flow(gap=3)}
+
+    def settings(*configs: Config) -> list[tuple[str, ...]]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        runs = read_runs([write_run(folder / str(i), config) for i, config in enumerate(configs)])
+        rows = [(row.name, *row.values) for row in Comparison.of(runs).rows() if row.section == "setting"]
+        return [row for row in rows if row[0].partition(".")[0] in other]
+
+    assert settings(plain, replace(plain, **other)) == []
+    assert settings(moving, replace(moving, **other)) == [("flow.gap", "8", "3")]
+    assert settings(plain, mscl, replace(mscl, **other)) == [
+        ("flow.gap", "", "8", "3"),
+        ("mscl.width", "", "16", "8"),
+    ]
+    assert settings(replace(plain, **other), mscl) == []  # only one of them reads it
+
+
+def test_equal_runs_are_all_seen_in_the_picture(tmp_path: Path) -> None:
+    runs = read_runs([write_run(tmp_path / name) for name in "abcd"])
+    write_picture(tmp_path / "c.png", Comparison.of(runs))
+    picture = imread(str(tmp_path / "c.png"), IMREAD_COLOR)
+    assert picture is not None
+    for color in COLORS[:4]:
+        wanted = np.array([int(color[i : i + 2], 16) for i in (5, 3, 1)])
+        below = picture[len(picture) // 5 :].astype(int)  # without the legend
+        assert (np.abs(below - wanted).max(-1) < 8).sum() > 100, color
+
+
+def test_the_last_value_of_an_unfinished_run_says_its_step(comparison: Comparison, tmp_path: Path) -> None:
+    write_page(tmp_path / "c.html", comparison)
+    page = (tmp_path / "c.html").read_text()
+    assert "two <span>4.8 at step 20</span>" in page
+    assert "at the end" not in page
 
 
 def test_digits() -> None:
@@ -135,5 +186,5 @@ def test_the_command(folders: list[Path], tmp_path: Path, capsys: pytest.Capture
     for text in ("<one>", "two", "instance, pixel", "20 of 60", "41.2", "train.lr"):
         assert text in said.out
     assert "two: unfinished: step 20 of 60" in said.err
-    assert "notes: not a run" in said.err
+    assert f"{folders[2]}: not a run" in said.err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["compare.html", "compare.png"]

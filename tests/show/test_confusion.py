@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kinevec.errors import OutputError
-from kinevec.show.confusion import confusion, write_confusion
+from kinevec.show.confusion import LONGEST, MOST, confusion, shortened, write_confusion
 
 
 def test_counts_are_by_right_class_and_predicted_class() -> None:
@@ -45,6 +45,33 @@ def test_labels_may_be_anything(tmp_path: Path) -> None:
     labels = ["$x_{1", "{\\bf", "<b>", "a\nb", "x" * 300, "動作", " ", "%d"]
     write_confusion(tmp_path / "x.png", labels, [labels[::-1]], "$x_{1 動作 %s")
     assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_labels_keep_both_ends_and_stay_apart() -> None:
+    ends = [f"utd_mhad_right_arm_draw_circle_{way}" for way in ("ccw", "cw")]
+    for whole, short in zip(ends, shortened(ends), strict=True):
+        head, tail = short.split("…")
+        assert len(short) == LONGEST
+        assert whole.startswith(head)
+        assert whole.endswith(tail)
+    middle = ["a" * 20 + name + "b" * 20 for name in ("left", "right")]
+    assert shortened([*middle, "x" * 40, "c"])[2:] == ["x" * 14 + "…" + "x" * 13, "c"]
+    first, second = shortened(middle)
+    assert first != second
+    assert len(first) > LONGEST
+    deep = ["a" * 200 + name + "b" * 200 for name in ("1", "2")]
+    assert len(set(shortened(deep))) == 2
+    assert max(map(len, shortened(deep))) <= MOST + len(" (2)")
+
+
+@pytest.mark.parametrize("letters", [1, 40])
+def test_the_title_stands_right_above_the_matrix(letters: int, tmp_path: Path) -> None:
+    labels = [name * letters for name in "abcdef"]
+    write_confusion(tmp_path / "x.png", labels, [labels], "title")
+    picture = matplotlib.image.imread(tmp_path / "x.png")[..., :3]
+    inked = np.flatnonzero((picture < 0.9).any((1, 2)))
+    title, matrix, *_ = np.split(inked, np.flatnonzero(np.diff(inked) > 3) + 1)
+    assert matrix[0] - title[-1] < 30  # pixels
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

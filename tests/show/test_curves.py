@@ -185,16 +185,25 @@ def test_colours_belong_to_encoders_and_do_not_repeat_before_they_must() -> None
 
 def test_a_figure_says_what_it_shows() -> None:
     curve = Curve(
-        "Loss <1>", "nats & co", [0, 50], {"a<b": [5.5, 2.25], "c": [NAN, NAN]}, 'It should "fall".', "epoch"
+        "Loss <1>",
+        "nats & co",
+        [0, 50],
+        {"a<b": [5.5, 2.25], "c": [NAN, NAN], "d": [1, NAN]},
+        'It should "fall".',
+        "epoch",
     )
     page = figure(curve, {})
     root = xml.fromstring(page)
     text = "".join(root.itertext())
     assert "Loss <1> (nats & co)" in text
     assert 'It should "fall".' in text
-    assert "a<b 2.25 at the end" in text
+    assert "a<b 2.25 at epoch 50" in text
+    assert "d 1 at epoch 0" in text
     (svg,) = root.iter("svg")
-    assert svg.get("aria-label") == "Line chart over epoch 0 to 50: a<b from 5.5 to 2.25; c not recorded."
+    assert (
+        svg.get("aria-label")
+        == "Line chart over epoch 0 to 50: a<b from 5.5 to 2.25; c not recorded; d from 1 to 1."
+    )
     assert [text.text for text in svg.iter("text") if text.get("class") == "name"] == ["epoch"]
 
 

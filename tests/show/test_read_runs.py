@@ -85,11 +85,40 @@ def test_names_are_short_where_they_differ(tmp_path: Path) -> None:
 
 
 def test_nothing_to_compare_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"missing: no such folder; other: no such folder"):
+    with pytest.raises(InputError) as error:
         read_runs([tmp_path / "missing", tmp_path / "other"])
+    assert str(error.value) == f"{tmp_path / 'missing'}: no such folder; {tmp_path / 'other'}: no such folder"
     with pytest.raises(InputError, match="no runs were named"):
         read_runs([])
     assert len(read_runs([tmp_path / "missing", write_run(tmp_path / "a")])) == 2
+
+
+def test_what_is_no_run_is_named_as_it_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "t" / "a")
+    (tmp_path / "t" / "empty").mkdir()
+    empty = Path("t/empty")
+    assert [run.name for run in read_runs([empty, Path("t/a")])] == ["t/empty", "a"]
+    with pytest.raises(InputError, match=r"^t/empty: not a run \(no config.toml in it\)$"):
+        read_runs([empty])
+
+
+def test_files_that_lie_among_runs_are_passed_over(tmp_path: Path) -> None:
+    names = ("eval.json", "eval-confusion-trained-knn.PNG", "compare.html", "clips.csv", "notes.txt")
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "old.json").mkdir()
+    run = write_run(tmp_path / "a")
+    paths = [tmp_path / name for name in names]
+    read = read_runs([*paths, tmp_path / "old.json", tmp_path / "gone.json", run])
+    assert [(one.name, one.remarks) for one in read] == [
+        (str(tmp_path / "notes.txt"), ("not a folder",)),
+        (str(tmp_path / "old.json"), ("not a run (no config.toml in it)",)),
+        (str(tmp_path / "gone.json"), ("no such folder",)),
+        ("a", ()),
+    ]
+    with pytest.raises(InputError, match=r"eval.json: not a folder; .*clips.csv: not a folder$"):
+        read_runs(paths[:4])
 
 
 def test_a_log_of_odd_things_is_read(tmp_path: Path) -> None:

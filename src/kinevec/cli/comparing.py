@@ -19,7 +19,8 @@ def compare(
     """Set runs side by side: terms, losses, health, speed, scores, differing settings; and draw their curves.
 
     Reads configuration, log and, where a run was judged, eval.json and eval-….json of each run's folder; unfinished runs
-    too. Scores on different videos stand apart. What is no run is named and left out. Cost: a few seconds, no videos and no encoder are read.
+    too. Scores on different videos stand apart. What is no run is named and left out,
+    without a word if it is a JSON, PNG, HTML or CSV file. Cost: a few seconds, no videos and no encoder are read.
     """
     from rich.markup import escape
     from rich.table import Table

@@ -69,6 +69,16 @@ class Config:
         mscl = {self.mscl.motion} if self.terms.mscl else set()
         return mscl | ({self.fima.motion} if self.terms.fima else set())
 
+    @property
+    def unread(self) -> frozenset[str]:
+        """Sections that nothing reads with these terms and this sampling."""
+        read = {
+            "mscl": self.terms.mscl,
+            "fima": self.terms.fima,
+            "flow": "flow" in self.motions or self.sampling.moving,
+        }
+        return frozenset(section for section, needed in read.items() if not needed)
+
 
 def differences(old: Config, new: Config) -> list[str]:
     """Lines such as `train.lr: 0.02 → 0.05` for every value in which two configurations differ."""

@@ -152,13 +152,20 @@ def _read_tree(root: Path) -> tuple[Record, ...]:
     if names and splits <= set(SPLITS) and all(len(part) > 1 for part in parts):
         depth = 1  # train/…, test/…
     labels = {part[depth] for part in parts if len(part) > depth + 1}
-    labelled = len(labels) > 1 and all(len(part) > depth + 1 for part in parts)
-    if labels and not labelled:
+    outside = sum(len(part) == depth + 1 for part in parts)
+    labelled = len(labels) > 1 and not outside
+    if len(labels) == 1 and not outside:
         log.warning(
-            "%s: not one folder per class (%d videos lie outside a class folder, %d class folders); "
+            "%s: there is only one class folder, '%s', and scores need at least two; reading it without labels",
+            root,
+            *labels,
+        )
+    elif labels and not labelled:
+        log.warning(
+            "%s: not one folder per class (videos outside a class folder: %d; class folders: %d); "
             "reading it without labels",
             root,
-            sum(len(part) == depth + 1 for part in parts),
+            outside,
             len(labels),
         )
     return tuple(
@@ -203,6 +210,8 @@ def _read_csv(path: Path) -> tuple[Record, ...]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     columns = [(name or "").strip().lower() for name in reader.fieldnames or []]
     reader.fieldnames = columns
+    if "path" not in columns and any(";" in column for column in columns):
+        raise DataError(f"{path}: its columns are separated by ';'; separate them by commas")
     if "path" not in columns:
         raise DataError(
             f"{path}: the first line must name the columns, among them 'path'; found: {', '.join(columns) or 'nothing'}"

@@ -90,12 +90,17 @@ def _examples(examples: Sequence[Example]) -> str:
 
 
 def _scores(audit: Audit) -> str:
-    head = "".join(
-        f'<th scope="col">{escape(encoder)}, {metric}<br>{words}</th>'
-        for encoder in audit.scores
-        for metric in METRICS
-        for words in ("train and test", "test alone")
+    count = len(audit.scores)
+    sides = ("train and test", "test alone")
+    heads = (
+        "".join(
+            f'<th scope="colgroup" colspan="{len(METRICS) * len(sides)}">{escape(encoder)}</th>'
+            for encoder in audit.scores
+        ),
+        "".join(f'<th scope="colgroup" colspan="{len(sides)}">{metric}</th>' for metric in METRICS) * count,
+        "".join(f'<th scope="col">{words}</th>' for words in sides) * len(METRICS) * count,
     )
+    head = "".join(f"<tr><td></td>{cells}</tr>" for cells in heads)
     first = next(iter(audit.scores.values()))
     rows = ""
     for condition in first:
@@ -114,7 +119,7 @@ def _scores(audit: Audit) -> str:
         "in the features, for whoever looks for it there. Test alone changed: does the encoder still recognise it?"
     )
     return (
-        f'<p class="about">{about}</p><div class="wide" role="region" aria-label="scores" tabindex="0"><table class="scores"><thead><tr><td></td>{head}</tr></thead>'
+        f'<p class="about">{about}</p><div class="wide" role="region" aria-label="scores" tabindex="0"><table class="scores"><thead>{head}</thead>'
         f'<tbody>{rows}<tr><th scope="row">chance</th>{blank}</tr></tbody></table></div>'
     )
 

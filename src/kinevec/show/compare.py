@@ -6,43 +6,22 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import numpy as np
 
 from kinevec.config import to_dict
 from kinevec.data.whole import write_text, write_whole
+from kinevec.show.coinciding import Turn, coinciding, turns
 from kinevec.show.curves import Curve, figure, line_styles
 from kinevec.show.html import part
 from kinevec.show.judged import ScoreRow, score_tables
-from kinevec.show.runs import HEALTH, SPEED, TITLES, Run
+from kinevec.show.runs import HEALTH, MEANINGS, SPEED, TITLES, UNKNOWN, Run
 
 COLORS = ("#2563a8", "#c2601a", "#7a4fb5", "#0f7f86", "#b83280", "#8a6f10")  # as .s1 to .s6 of report.css
 DASHES = ("-", "-", "--", ":", "--", "-")
+DASH = 6  # times a line's width: the dashes of lines that coincide
 WIDE = 3  # charts in a row of the picture
-
-MEANINGS = {
-    "instance": "MoCo: one clip of a video against another clip of it, among clips of other videos.",
-    "flow": "MSCL: the same between their flow clips.",
-    "cross": "MSCL: frames against the flow of the same video, both ways.",
-    "rotated": "MSCL: the losses with flow once more, with the flow rotated.",
-    "local": "MSCL: every time step of a clip against the time steps of its flow.",
-    "vanilla": "FIMA: a whole clip against the frame differences of the other.",
-    "pixel": "FIMA: cells of a clip against cells of the other's frame differences.",
-    "frame": "FIMA: a time step of a clip against the other's frame differences at that time.",
-    "loss": "The weighted sum of all terms. Runs with other terms, queues or temperatures have other losses: compare "
-    "those only where the settings in the table agree.",
-    "spread": "Mean over the dimensions of the standard deviation of the embeddings, times √D. 1: they use all "
-    "directions; 0: all videos look the same (collapse).",
-    "rank": "exp of the entropy of the embeddings' singular values: how many directions they use.",
-    "alignment": "Mean squared distance of the two clips of a video. 0: the same; 2: unrelated.",
-    "uniformity": "log of the mean of exp(−2·distance²) over pairs of videos. 0: all are equal; near −4: evenly spread.",
-    "stale": "How differently the oldest and the newest keys of the queue act on the queries. 0: alike; 1: the oldest "
-    "were made by an encoder that has moved on.",
-    "gradient": "Norm of the gradient before it is clipped.",
-    "clips_per_second": "Clips trained on in a second.",
-    "waiting": "Share of the time spent waiting for the loader.",
-    "lr": "The learning rate.",
-}
 
 
 @dataclass(frozen=True)
@@ -95,11 +74,21 @@ class Comparison:
                 Row(f"score (%), {data}", row.words, tuple(_score(value) for value in row.values))
                 for row in rows
             ]
-        for section, values in configs[0].items():
-            for key in values:
-                settings = tuple(str(config[section][key]) for config in configs)
-                if len(set(settings)) > 1:
-                    found.append(Row("setting", f"{section}.{key}", settings))
+        return found + self._settings(configs)
+
+    def _settings(self, configs: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """The settings in which those runs differ whose terms read them; "" for the others."""
+        unread = [run.config.unread if run.config else frozenset() for run in self.runs]
+        found = []
+        for section, keys in configs[0].items():
+            reads = [section not in sections for sections in unread]
+            for key in keys:
+                values = [
+                    str(config[section][key]) if read else ""
+                    for config, read in zip(configs, reads, strict=True)
+                ]
+                if len({value for value, read in zip(values, reads, strict=True) if read}) > 1:
+                    found.append(Row("setting", f"{section}.{key}", tuple(values)))
         return found
 
     def curves(self) -> list[Curve]:
@@ -172,38 +161,45 @@ def write_picture(path: Path, comparison: Comparison) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     curves = comparison.curves()
     wide = min(WIDE, max(1, len(curves)))
     high = max(1, math.ceil(len(curves) / wide))
     drawing = Figure(figsize=(5 * wide, 3.2 * high + 0.4), layout="constrained")
     FigureCanvasAgg(drawing)
-    looks = {run.name: i for i, run in enumerate(comparison.runs)}
+    styles: dict[str, dict[str, Any]] = {
+        run.name: {"color": COLORS[i % len(COLORS)], "ls": DASHES[i % len(DASHES)]}
+        for i, run in enumerate(comparison.runs)
+    }
     panels = drawing.subplots(high, wide, squeeze=False).flatten()
     for panel in panels[len(curves) :]:
         panel.set_axis_off()
     for panel, curve in zip(panels, curves, strict=False):
-        for name, values in curve.y.items():
-            x, y = np.asarray(curve.x, float), np.asarray(values, float)
-            look = looks[name]
-            marker = "o" if np.isfinite(y).sum() == 1 else None  # one point makes no line
-            panel.plot(
-                x,
-                y,
-                color=COLORS[look % len(COLORS)],
-                ls=DASHES[look % len(DASHES)],
-                marker=marker,
-                label=name,
-            )
+        groups = coinciding(curve.y)
+        turn = turns(groups)
+        for name in sorted(curve.y, key=lambda name: turn.get(name, Turn()).place):  # dashes over whole lines
+            mine, y = turn.get(name), np.asarray(curve.y[name], float)
+            look = styles[name]
+            if mine:
+                look = look | {
+                    "ls": mine.dashes(DASH) or "-",
+                    "markersize": 6 + 3 * (mine.of - 1 - mine.place),
+                }
+            if np.isfinite(y).sum() == 1:  # one point makes no line
+                look = look | {"marker": "o"}
+            panel.plot(np.asarray(curve.x, float), y, **look)
         panel.set_title(curve.title, loc="left", fontsize=11)
-        panel.set_xlabel(curve.x_name, fontsize=9)
+        alike = " and ".join(str(len(group)) for group in groups)
+        panel.set_xlabel(f"{curve.x_name} ({alike} lines coincide)" if alike else curve.x_name, fontsize=9)
         panel.xaxis.get_major_locator().set_params(integer=True)  # there is no half step
         panel.tick_params(labelsize=9)
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
-    lines = {line.get_label(): line for panel in panels for line in panel.get_lines()}
-    if lines:
-        drawing.legend(lines.values(), lines.keys(), loc="outside upper left", ncols=WIDE, frameon=False)
+    drawn = [name for name in styles if any(name in curve.y for curve in curves)]
+    if drawn:
+        lines = [Line2D([], [], **styles[name]) for name in drawn]
+        drawing.legend(lines, drawn, loc="outside upper left", ncols=WIDE, frameon=False)
     write_whole(path, lambda aside: drawing.savefig(aside, format="png", dpi=110))
 
 
@@ -219,7 +215,7 @@ def _curve(name: str, series: Mapping[str, tuple[list[int], list[float]]]) -> Cu
         run: np.interp(x, steps, values, left=math.nan, right=math.nan).tolist()
         for run, (steps, values) in series.items()
     }
-    return Curve(TITLES.get(name, name), "", x, y, MEANINGS.get(name, "A term or figure of the loss."))
+    return Curve(TITLES.get(name, name), "", x, y, MEANINGS.get(name, UNKNOWN))
 
 
 def _score(value: float | None) -> str:

@@ -2,18 +2,27 @@
 
 import io
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinevec.data.whole import write_whole
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
 DOTS = 150  # per inch
 NUMBERED = 30  # classes up to which every cell shows its percentage
-LONGEST = 28  # letters of a label; longer ones are cut
+LONGEST = 28  # letters of a label; longer ones lose their middle
+MORE, MOST = 8, 76  # letters more at a time for labels that would look alike, up to so many
 CELL = (0.17, 0.36)  # inches, of many and of few classes
+PERCENT = (0, 1, 5, 10, 25, 50, 75, 100)  # named on the colour bar
 
 
 def confusion(
@@ -48,7 +57,49 @@ def write_confusion(path: Path, truth: Sequence[str], predicted: Sequence[Sequen
     write_whole(path, lambda aside: aside.write_bytes(content))
 
 
+def shortened(names: Sequence[str]) -> list[str]:
+    """Labels without the middle of the long ones, which keep both ends, and more of them where they would look alike.
+
+    Args:
+        names: all different.
+
+    Returns:
+        As many, all different; labels that differ only deep in the middle are numbered.
+    """
+    kept = dict.fromkeys(names, LONGEST)
+    while True:
+        shown = [_without_middle(name, letters) for name, letters in kept.items()]
+        count = Counter(shown)
+        alike = [
+            name
+            for name, short in zip(kept, shown, strict=True)
+            if count[short] > 1 and kept[name] < min(len(name), MOST)
+        ]
+        if not alike:
+            break
+        kept |= {name: kept[name] + MORE for name in alike}
+    seen: Counter[str] = Counter()
+    for i, short in enumerate(shown):
+        seen[short] += 1
+        if count[short] > 1:
+            shown[i] = f"{short} ({seen[short]})"
+    return shown
+
+
+def _without_middle(name: str, letters: int) -> str:
+    """The name in at most so many letters."""
+    tail = (letters - 1) // 2
+    return name if len(name) <= letters else f"{name[: letters - 1 - tail]}…{name[-tail:]}"
+
+
 def _png(counts: NDArray[np.float64], classes: list[str], title: str) -> bytes:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # letters that the font lacks: boxes
+        return _drawn(counts, classes, title)
+
+
+def _drawn(counts: NDArray[np.float64], classes: list[str], title: str) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import PowerNorm  # half a second
     from matplotlib.figure import Figure
 
@@ -56,18 +107,16 @@ def _png(counts: NDArray[np.float64], classes: list[str], title: str) -> bytes:
     shares = np.divide(100 * counts, total, out=np.zeros_like(counts), where=total > 0)
     few = len(classes) <= NUMBERED
     cell, font = (CELL[1], 8.0) if few else (CELL[0], 6.5)
-    names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in classes]
-    margin = 0.4 + font / 72 * 0.62 * max(map(len, names))
     side = max(2.5, cell * len(classes))
-    width, height = side + margin + 1.3, side + margin + 0.9
-    figure = Figure(figsize=(width, height), dpi=DOTS)
-    axes = figure.add_axes((margin / width, 0.45 / height, side / width, side / height))
+    figure = Figure(dpi=DOTS)
+    FigureCanvasAgg(figure)  # which measures letters
+    axes = figure.add_axes((0, 0, 1, 1))
     norm = PowerNorm(0.5, 0, 100)  # else the few percent of a confusion are lost beside the diagonal
     image = axes.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest", aspect="auto")
-    ticks = range(len(classes))
+    ticks, names = range(len(classes)), shortened(classes)
     axes.set_xticks(ticks, names, rotation=90, fontsize=font, parse_math=False)
     axes.set_yticks(ticks, names, fontsize=font, parse_math=False)
-    axes.tick_params(length=2, pad=2, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.tick_params(length=2, pad=2)
     for side_name in axes.spines:
         axes.spines[side_name].set_color("0.7")
     between, ends = np.arange(0.5, len(classes) - 1), (-0.5, len(classes) - 0.5)
@@ -75,17 +124,33 @@ def _png(counts: NDArray[np.float64], classes: list[str], title: str) -> bytes:
     axes.vlines(between, *ends, color="0.9", linewidth=0.5)
     axes.set_ylabel("class of the video", fontsize=9)
     axes.set_xlabel("predicted class", fontsize=9)
-    figure.text(0.1 / width, 1 - 0.25 / height, title, fontsize=9, parse_math=False)
-    bar = figure.add_axes(((margin + side + 0.2) / width, 0.45 / height, 0.15 / width, min(side, 3) / height))
-    figure.colorbar(image, cax=bar).set_label("% of the class's videos", fontsize=8)
+    heading = figure.text(0, 0, title, fontsize=9, parse_math=False)
+    bar = figure.add_axes((0, 0, 1, 1))
+    figure.colorbar(image, cax=bar, ticks=PERCENT).set_label(
+        "% of the class's videos (square-root scale)", fontsize=8
+    )
     bar.tick_params(labelsize=7)
     if few:
         for row, column in zip(*np.nonzero(shares), strict=True):
             value = shares[row, column]
             color = "white" if value > 40 else "0.2"
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=color)
+    _place(figure, axes, bar, heading, side)
     file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # letters that the font lacks: boxes
-        figure.savefig(file, format="png")
+    figure.savefig(file, format="png")
     return file.getvalue()
+
+
+def _place(figure: "Figure", axes: "Axes", bar: "Axes", heading: "Text", side: float) -> None:
+    """Lays out matrix, colour bar and title, in inches, around what the letters take."""
+
+    def wide(text: "Text") -> float:
+        return float(text.get_window_extent().width) / DOTS
+
+    margin = 0.4 + max(map(wide, axes.get_yticklabels()))
+    width, height = max(margin + side + 1.1, wide(heading) + 0.2), margin + side + 0.4
+    figure.set_size_inches(width, height)
+    axes.set_position((margin / width, margin / height, side / width, side / height))
+    left, tall = margin + side + 0.2, min(side, 3)
+    bar.set_position((left / width, (margin + side - tall) / height, 0.15 / width, tall / height))
+    heading.set_position((0.1 / width, 1 - 0.25 / height))

@@ -8,9 +8,12 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from kinevec.show.coinciding import Turn, coinciding, turns
+
 WIDTH, HEIGHT = 440, 240  # units of the drawing; the page scales it
 LEFT, RIGHT, TOP, BOTTOM = 46, 430, 14, 204  # edges of the plotted area
 MAX_POINTS = 400  # of a line; more cannot be told apart at this width
+DASH, DOT = 16, 3  # length of the dashes of lines that coincide, and radius of a point alone
 
 BASELINE = "untrained"  # the encoder that all others are compared with
 STYLES = 6  # of lines in report.css: .s1 to .s6, and .s0 for the baseline
@@ -63,14 +66,22 @@ def figure(curve: Curve, encoders: Mapping[str, str]) -> str:
     styles = line_styles(curve.y, known)
     entries = ""
     for name, values in curve.y.items():
-        last = last_value(values)
-        value = "" if last is None else f" <span>{_short(last)} at the end</span>"
+        last = last_place(values)
+        value = (
+            ""
+            if last is None
+            else f" <span>{_short(values[last])} at {escape(curve.x_name)} {curve.x[last]:.10g}</span>"
+        )
         entries += f'<li><i class="key {styles[name]}"></i>{escape(name)}{value}</li>'
     unit = f" <span>({escape(curve.unit)})</span>" if curve.unit else ""
+    alike = "".join(
+        f"<p>These {len(group)} lines coincide and are drawn in turns: {escape(', '.join(group))}.</p>"
+        for group in coinciding(curve.y)
+    )
     return (
         f'<figure class="chart"><figcaption><h3>{escape(curve.title)}{unit}</h3>'
         f"<p>{escape(curve.explanation)}</p></figcaption>"
-        f'<ul class="legend">{entries}</ul>{line_chart(curve, styles)}</figure>\n'
+        f'<ul class="legend">{entries}</ul>{alike}{line_chart(curve, styles)}</figure>\n'
     )
 
 
@@ -94,10 +105,10 @@ def line_chart(curve: Curve, styles: Mapping[str, str]) -> str:
     if x_ticks[1] - x_ticks[0] < 1 and bool(np.all(known_x == known_x.round())):  # there is no half step
         x_ticks = [float(at) for at in range(math.floor(x_range[0]), math.ceil(x_range[1]) + 1)]
     parts = [_axes(curve, x_ticks, y_ticks, x_range, y_range)]
-    for name, values in series.items():
-        across = _scale(x, x_range, LEFT, RIGHT)
-        down = _scale(values, y_range, BOTTOM, TOP)
-        parts.append(_line(across, down, finite[name], styles[name]))
+    across, turn = _scale(x, x_range, LEFT, RIGHT), turns(coinciding(curve.y))
+    for name in sorted(series, key=lambda name: turn.get(name, Turn()).place):  # dashes over whole lines
+        down = _scale(series[name], y_range, BOTTOM, TOP)
+        parts.append(_line(across, down, finite[name], styles[name], turn.get(name)))
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(_spoken(curve, known_x))}">'
         + "".join(parts)
@@ -107,7 +118,13 @@ def line_chart(curve: Curve, styles: Mapping[str, str]) -> str:
 
 def last_value(values: Sequence[float]) -> float | None:
     """The last finite value of a series."""
-    return next((float(value) for value in reversed(values) if math.isfinite(value)), None)
+    place = last_place(values)
+    return None if place is None else float(values[place])
+
+
+def last_place(values: Sequence[float]) -> int | None:
+    """The place of the last finite value of a series."""
+    return next((i for i in reversed(range(len(values))) if math.isfinite(values[i])), None)
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
@@ -189,17 +206,29 @@ def _spoken(curve: Curve, known_x: Floats) -> str:
     return f"Line chart over {curve.x_name} {known_x.min():.6g} to {known_x.max():.6g}: {'; '.join(lines)}."
 
 
-def _line(across: Floats, down: Floats, finite: NDArray[np.bool_], style: str) -> str:
-    """A path through the finite points, broken at the others; points alone between gaps become dots."""
-    path, dots = "", ""
+def _line(across: Floats, down: Floats, finite: NDArray[np.bool_], style: str, turn: Turn | None) -> str:
+    """A path through the finite points, broken at the others; points alone between gaps become dots.
+
+    Lines that coincide take turns, and of their dots the first are the largest.
+    """
+    path, dots, look, radius = "", "", "", DOT
+    if turn:
+        dashes = turn.dashes(DASH)
+        look = "stroke-dasharray:none"
+        if dashes:
+            offset, (dash, gap) = dashes
+            look = f"stroke-dasharray:{dash:g} {gap:g};stroke-dashoffset:{offset:g};stroke-linecap:butt"
+        look, radius = f' style="{look}"', DOT + turn.of - 1 - turn.place
     kept = np.flatnonzero(finite)
     for run in np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1):
         if len(run) == 1:
-            dots += f'<circle class="{style}" cx="{across[run[0]]:.1f}" cy="{down[run[0]]:.1f}" r="3"/>'
+            dots += (
+                f'<circle class="{style}" cx="{across[run[0]]:.1f}" cy="{down[run[0]]:.1f}" r="{radius}"/>'
+            )
         elif len(run):
             run = run[_thinned(down[run])]
             path += "M" + "L".join(f"{a:.1f} {d:.1f}" for a, d in zip(across[run], down[run], strict=True))
-    return (f'<path class="line {style}" d="{path}"/>' if path else "") + dots
+    return (f'<path class="line {style}" d="{path}"{look}/>' if path else "") + dots
 
 
 def _thinned(values: Floats) -> NDArray[np.intp]:

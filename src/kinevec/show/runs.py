@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,37 @@ TITLES = {
     "waiting": "share of time waiting",
     "lr": "learning rate",
 }
+MEANINGS = {
+    "instance": "MoCo: frames of one clip against frames of another clip of the same video, among clips of others.",
+    "flow": "MSCL: motion (flow, or frame differences) of one clip against that of the other clip of the same video.",
+    "cross": "MSCL: frames of one clip against the motion (flow, or frame differences) of the other, plus the reverse.",
+    "flow_rotated": "MSCL: the term flow once more, with the flow of each clip rotated by an angle of its own.",
+    "cross_rotated": "MSCL: the term cross once more, with the flow of each clip rotated by an angle of its own.",
+    "local": "MSCL: frames of each time step of a clip against the motion of all its time steps, also rotated motion.",
+    "local_accuracy": "MSCL: share of time steps whose own motion is the most alike in the term local.",
+    "vanilla": "FIMA: frames of one clip as a whole against the motion (frame differences, or flow) of the other.",
+    "pixel": "FIMA: cells of one clip, or what is predicted there, against motion cells of the other at the same place.",
+    "frame": "FIMA: what the decoder predicts of a clip at each time step against the clip's motion in that part of it.",
+    "loss": "The weighted sum of all terms. Runs with other terms, queues or temperatures have other losses: compare "
+    "those only where the settings in the table agree.",
+    "spread": "Mean over the dimensions of the standard deviation of the embeddings, times √D. 1: they use all "
+    "directions; 0: all videos look the same (collapse).",
+    "rank": "exp of the entropy of the embeddings' singular values: how many directions they use.",
+    "alignment": "Mean squared distance of the two clips of a video. 0: the same; 2: unrelated.",
+    "uniformity": "log of the mean of exp(−2·distance²) over pairs of videos. 0: all are equal; near −4: evenly spread.",
+    "stale": "How differently the oldest and the newest keys of the queue act on the queries. 0: alike; 1: the oldest "
+    "were made by an encoder that has moved on.",
+    "gradient": "Norm of the gradient before it is clipped.",
+    "clips_per_second": "Clips trained on in a second.",
+    "waiting": "Share of the time spent waiting for the loader.",
+    "lr": "The learning rate.",
+}
+UNKNOWN = "Logged by another version of kinevec, and not known to this one."
 HEALTH = ("spread", "rank", "alignment", "uniformity", "stale")
 SPEED = ("clips_per_second", "waiting")
+BESIDE = frozenset(
+    {".json", ".png", ".html", ".csv"}
+)  # kinds of files that may lie among the folders of runs
 
 
 @dataclass(frozen=True)
@@ -79,19 +108,28 @@ class Run:
 def read_runs(folders: Sequence[Path]) -> list[Run]:
     """Reads the folders of runs; what cannot be read is said in the run's remarks.
 
+    What is no run has its path as it was given for a name. Files of kinds that kinevec writes beside runs are passed
+    over, unless there is nothing else.
+
     Raises:
         InputError: none of them is a run.
     """
+    folders = [folder for folder in folders if not _written_beside(folder)] or folders
     names = [folder.resolve().name for folder in folders]
-    shown = [
-        name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)
-    ]
-    runs = [read_run(folder, name) for folder, name in zip(folders, shown, strict=True)]
+    runs = []
+    for folder, name in zip(folders, names, strict=True):
+        run = read_run(folder, name if names.count(name) == 1 else str(folder))
+        runs.append(run if run.config else replace(run, name=str(folder)))
     if not any(run.config for run in runs):
         raise InputError(
             "; ".join(f"{run.name}: {', '.join(run.remarks)}" for run in runs) or "no runs were named"
         )
     return runs
+
+
+def _written_beside(path: Path) -> bool:
+    """Whether it is a file such as kinevec writes beside runs: an evaluation of several, a figure, a page, a table."""
+    return path.suffix.lower() in BESIDE and path.is_file()
 
 
 def read_run(folder: Path, name: str) -> Run:

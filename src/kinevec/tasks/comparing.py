@@ -16,7 +16,8 @@ def compare(runs: Iterable[str | Path], out: str | Path | None = None) -> Compar
     """Reads the folders of runs, and draws their curves.
 
     Args:
-        runs: their folders; those that are damaged or unfinished are named in the result's remarks.
+        runs: their folders; those that are damaged or unfinished are named in the result's remarks. JSON, PNG, HTML and
+            CSV files among them are passed over.
         out: folder for `compare.png` and `compare.html`; None: nothing is drawn.
 
     Raises:

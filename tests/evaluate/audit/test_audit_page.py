@@ -63,6 +63,19 @@ def test_a_reason_that_all_figures_share_is_said_once(tmp_path: Path) -> None:
     assert "No value of untrained, R@1; of untrained, linear: it is at chance." in text
 
 
+def test_headings_of_the_scores_stand_over_their_columns(page: str) -> None:
+    table = re.search(r'<table class="scores">(.*?)</table>', page, re.S)
+    assert table
+    rows = [re.findall(r"<t[hd]([^>]*)>([^<]*)", row)[1:] for row in table[1].split("<tr>")[1:]]
+    spans = [
+        [(int((re.findall(r'colspan="(\d)"', rest) or [1])[0]), text) for rest, text in row] for row in rows
+    ]
+    assert {sum(span for span, _ in row) for row in spans} == {8}
+    assert spans[0] == [(4, "trained"), (4, "untrained")]
+    assert spans[1] == [(2, "R@1"), (2, "linear")] * 2
+    assert spans[2] == [(1, "train and test"), (1, "test alone")] * 4
+
+
 def test_examples_move_and_lie_still(page: str) -> None:
     assert len(re.findall(r"\.e0c[01]\{background-image:url\(data:image/jpeg;base64,", page)) == 2
     assert page.count('class="play e0c') == page.count('class="frames e0c') == 2
