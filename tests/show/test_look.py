@@ -80,6 +80,33 @@ def test_pictures_show_what_moves(video: Path) -> None:
     assert found.seen["bright"].on_motion > 0.3
 
 
+def test_flow_is_as_strong_as_motion_is_fast(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    block = rng.integers(0, 256, (10, 10, 3)).astype(np.uint8).repeat(6, 0).repeat(6, 1)
+    left = np.cumsum([0] * 10 + [1] * 10 + [3] * 10) + 20  # still, slow, fast
+    path = tmp_path / "speeds.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=20, options={"crf": "10"})
+        stream.width = stream.height = 160
+        for x in left:
+            frame = np.full((160, 160, 3), 90, np.uint8)
+            frame[50:110, x : x + 60] = block
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    found = look({}, path)
+    assert found.full == pytest.approx(3, abs=0.5)
+    strength = [
+        255 - float(found.flow[f, 60:100, left[f] + 10 : left[f] + 50].min(-1).mean()) for f in range(30)
+    ]
+    assert max(strength[:7]) < 3
+    assert np.mean(strength[11:17]) == pytest.approx(255 / found.full, rel=0.15)
+    assert np.mean(strength[21:28]) == pytest.approx(3 * np.mean(strength[11:17]), rel=0.15)
+    assert strength[29] == pytest.approx(strength[27], rel=0.1)  # the last has no frame two later
+    still = look({}, path, end=0.4)
+    assert still.full == 0.5
+    assert still.flow.min() > 240
+
+
 def test_what_moves_is_laid_over_the_frames() -> None:
     frames = np.full((1, 1, 4, 3), 100, np.uint8)
     difference = np.array([127, 128, 50, 255], np.uint8)[None, None, :, None].repeat(3, -1)

@@ -12,7 +12,7 @@ from kinevec.data.whole import make_folder, write_text
 from kinevec.show.figures import activation_strip, affinity_matrices, motion_strip
 from kinevec.show.film import activation_film
 from kinevec.show.html import part
-from kinevec.show.look import Look
+from kinevec.show.look import SIDE, Look
 
 PAGE = "index.html"
 
@@ -60,6 +60,7 @@ def write_look(look: Look, folder: Path) -> Path:
         f"{len(look.seen)} encoder{'s' if len(look.seen) != 1 else ''} see{'' if len(look.seen) != 1 else 's'} them.",
         mind=f'<p class="mind">{escape(mind)}</p>' if mind else "",
         rows=rows,
+        full=f"{look.full:.2g} pixels a frame or more, of the {SIDE} that a picture here is wide",
         period="; ".join(f"{escape(name)}: every {seen.steps} steps" for name, seen in look.seen.items()),
     )
     write_text(folder / PAGE, page)
