@@ -128,7 +128,7 @@ def _seen(
     return Sight(
         warmth,
         _foreground(steps, numbers, starts, clip),
-        affinity(steps.rgb, steps.motion),
+        affinity(steps),
         _correlation(warmth, speed),
         clip,
         len(steps.clip) // len(starts),
