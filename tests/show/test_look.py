@@ -21,7 +21,7 @@ from kinevec.errors import KinevecError, OutputError, UsageError, VideoError
 from kinevec.models import build_encoder
 from kinevec.show.figures import changed_over, flow_over
 from kinevec.show.look import MOST, SIDE, look
-from kinevec.show.look_page import differing_clips, write_look
+from kinevec.show.look_page import differing_clips, uneven_clips, write_look
 from kinevec.tasks.showing import _names
 from kinevec.train.checkpoint import save_encoder
 
@@ -178,6 +178,39 @@ def test_clips_of_other_length_are_said_on_the_page(video: Path, tmp_path: Path)
     assert "4 frames at stride 5 (of 16)" in text
     assert "a: every 2 steps; b: every 2 steps" in text
     assert differing_clips(replace(found, seen={"a": found.seen["a"]})) == ""
+
+
+def test_clips_that_do_not_fit_in_evenly_are_said_on_the_page(video: Path, tmp_path: Path) -> None:
+    """Of 40 frames, of clips that span 7 and lie 8 apart."""
+    one = {"a": loaded(Bright())}
+    assert uneven_clips(look(one, video, device="cpu")) == ""  # five clips
+    assert uneven_clips(look(one, video, end=0.75, device="cpu")) == ""  # frames 0 to 15
+    of = "Clips do not fit in evenly: "
+    beyond = "they also see frames that are not shown"
+    assert uneven_clips(look(one, video, end=0.8, device="cpu")) == f"{of}{beyond} (6 after)."
+    assert uneven_clips(look(one, video, start=1.85, device="cpu")) == f"{of}{beyond} (4 before)."
+    moved = look(one, video, start=0.5, device="cpu")
+    assert moved.seen["a"].starts == (10, 18, 26, 33)  # in place of 34, which is no overlap
+    assert uneven_clips(moved) == ""
+    long = loaded(Bright())
+    long = replace(long, config=replace(long.config, clip=Clip(frames=8, stride=6, size=32)))
+    both = look(one | {"b": long}, video, start=0.6, end=1.92, device="cpu")
+    assert both.seen["a"].starts == (12, 20, 28, 33)  # in place of 36
+    assert uneven_clips(both) == (
+        f"a: {of}the last of 4 overlaps the one before (2 frames), and {beyond} (1 after). "
+        "b: The video has 40 frames and a clip spans 43: the clip starts again with the video's first frame where its last "
+        "is through."
+    )
+    assert uneven_clips(both).replace("'", "&#x27;") in write_look(both, tmp_path / "out").read_text("utf-8")
+
+
+def test_a_single_clip_has_no_same_time(video: Path, tmp_path: Path) -> None:
+    found = look({"a": loaded(Bright())}, video, end=0.3, device="cpu")
+    text = write_look(found, tmp_path / "out").read_text("utf-8")
+    assert "<td>–</td></tr>" in text
+    written = json.loads((tmp_path / "out" / "look.json").read_text("utf-8"))
+    assert written["encoders"]["a"]["same_time"] is None
+    assert written["encoders"]["a"]["same_place"] is not None
 
 
 def test_command(video: Path, tmp_path: Path) -> None:

@@ -51,7 +51,11 @@ class Steps:
 
 
 def clip_starts(first: int, last: int, frames: int, clip: Clip) -> list[int]:
-    """Starts of clips that cover the frames `first` to `last` of a video, end to end; at its end they may overlap."""
+    """Starts of clips that cover the frames `first` to `last` of a video of so many frames, end to end.
+
+    Where the last does not fit into the stretch, it goes on behind it; where not into the video either, it is moved back,
+    and may overlap the one before or begin before the stretch. A video shorter than a clip is looped.
+    """
     latest = max(frames - clip.span, 0)
     return sorted({min(start, latest) for start in range(first, last + 1, clip.window)})
 

@@ -41,6 +41,7 @@ class Sight:
         affinity: of features of frames and of their differences.
         on_motion: correlation over all pixels of activation with speed; NaN where nothing moves.
         clip: what its clips are.
+        starts: the frames at which they begin.
         steps: time steps of its feature map of one clip.
     """
 
@@ -49,6 +50,7 @@ class Sight:
     affinity: Affinity
     on_motion: float
     clip: Clip
+    starts: tuple[int, ...]
     steps: int
 
 
@@ -57,6 +59,7 @@ class Look:
     """A stretch of F frames, the central square of each.
 
     Attributes:
+        whole: frames of the whole video.
         numbers, times: (F,), frame numbers, and seconds.
         frames, difference, flow: pictures of the frames, of their change (grey: none) and of their flow (white: none);
             change and flow by one scale for all frames.
@@ -65,6 +68,7 @@ class Look:
     """
 
     video: Path
+    whole: int
     numbers: NDArray[np.int64]
     times: NDArray[np.float64]
     frames: Pictures
@@ -100,7 +104,15 @@ def look(
     seen = {name: _seen(loaded, info, numbers, speed, device) for name, loaded in encoders.items()}
     full = max(float(np.quantile(speed, 0.999)), LEAST_FULL)
     return Look(
-        video, numbers, info.times[numbers], frames, _difference(frames), _painted(flow, full), full, seen
+        video,
+        info.frames,
+        numbers,
+        info.times[numbers],
+        frames,
+        _difference(frames),
+        _painted(flow, full),
+        full,
+        seen,
     )
 
 
@@ -131,6 +143,7 @@ def _seen(
         affinity(steps),
         _correlation(warmth, speed),
         clip,
+        tuple(starts),
         len(steps.clip) // len(starts),
     )
 

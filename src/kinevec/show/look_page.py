@@ -12,7 +12,7 @@ from kinevec.data.whole import make_folder, write_text
 from kinevec.show.figures import activation_strip, affinity_matrices, motion_strip
 from kinevec.show.film import activation_film
 from kinevec.show.html import part
-from kinevec.show.look import SIDE, Look
+from kinevec.show.look import SIDE, Look, Sight
 
 PAGE = "index.html"
 
@@ -52,19 +52,23 @@ def write_look(look: Look, folder: Path) -> Path:
         + "</tr>"
         for name, of in numbers.items()
     )
-    mind = differing_clips(look)
     page = Template(part("look.html")).substitute(
         style=part("report.css"),
         title=escape(look.video.name),
         stretch=f"{len(look.numbers)} frames, {look.times[0]:.2f} to {look.times[-1]:.2f} s, as "
         f"{len(look.seen)} encoder{'s' if len(look.seen) != 1 else ''} see{'' if len(look.seen) != 1 else 's'} them.",
-        mind=f'<p class="mind">{escape(mind)}</p>' if mind else "",
+        mind="".join(f'<p class="mind">{escape(one)}</p>' for one in remarks(look)),
         rows=rows,
         full=f"{look.full:.2g} pixels a frame or more, of the {SIDE} that a picture here is wide",
         period="; ".join(f"{escape(name)}: every {seen.steps} steps" for name, seen in look.seen.items()),
     )
     write_text(folder / PAGE, page)
     return folder / PAGE
+
+
+def remarks(look: Look) -> list[str]:
+    """What to mind about the clips that encoders see, in sentences."""
+    return [said for said in (differing_clips(look), uneven_clips(look)) if said]
 
 
 def differing_clips(look: Look) -> str:
@@ -77,6 +81,35 @@ def differing_clips(look: Look) -> str:
         f"Mind: these encoders see clips of different length in time (frames of the video that a clip spans: {words}). Their "
         "steps last differently long, and their numbers differ for that reason too."
     )
+
+
+def uneven_clips(look: Look) -> str:
+    """How clips were laid where the stretch, or the video, is no multiple of them; "" where it is."""
+    said: dict[str, list[str]] = {}
+    for name, seen in look.seen.items():
+        said.setdefault(_uneven(look, seen), []).append(name)
+    together = len(said) == 1
+    return " ".join(
+        f"{'' if together else ', '.join(names) + ': '}{sentence}"
+        for sentence, names in said.items()
+        if sentence
+    )
+
+
+def _uneven(look: Look, seen: Sight) -> str:
+    span, starts = seen.clip.span, seen.starts
+    if look.whole < span:
+        return (
+            f"The video has {look.whole} frames and a clip spans {span}: the clip starts again with the video's first frame "
+            "where its last is through."
+        )
+    shared = starts[-2] + span - starts[-1] if len(starts) > 1 else 0
+    before = int(look.numbers[0]) - starts[0]
+    after = starts[-1] + span - 1 - int(look.numbers[-1])
+    beyond = [f"{n} {where}" for n, where in ((before, "before"), (after, "after")) if n > 0]
+    parts = [f"the last of {len(starts)} overlaps the one before ({shared} frames)"] if shared > 0 else []
+    parts += [f"they also see frames that are not shown ({', '.join(beyond)})"] if beyond else []
+    return f"Clips do not fit in evenly: {', and '.join(parts)}." if parts else ""
 
 
 def _clip(clip: Clip) -> str:
