@@ -1,6 +1,7 @@
 """`kinevec show`: what a video looks like to encoders whose eyes are known."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
@@ -17,9 +19,10 @@ from kinevec.config import Clip, Config, Train
 from kinevec.data.decode import probe, read_clip
 from kinevec.data.files import find_records
 from kinevec.encoders import Loaded
-from kinevec.errors import KinevecError, OutputError, UsageError, VideoError
+from kinevec.errors import Interrupted, KinevecError, OutputError, UsageError, VideoError
 from kinevec.models import build_encoder
 from kinevec.show.figures import changed_over, flow_over
+from kinevec.show.film import captions
 from kinevec.show.look import MOST, SIDE, look
 from kinevec.show.look_page import differing_clips, uneven_clips, write_look
 from kinevec.tasks.showing import _names
@@ -204,6 +207,29 @@ def test_clips_that_do_not_fit_in_evenly_are_said_on_the_page(video: Path, tmp_p
     assert uneven_clips(both).replace("'", "&#x27;") in write_look(both, tmp_path / "out").read_text("utf-8")
 
 
+def test_captions_are_words_over_their_own_pictures() -> None:
+    def bar(*names: str) -> NDArray[np.uint8]:
+        return captions(names, 160)
+
+    assert bar("läuft", "b").shape == (20, 320, 3)
+    assert (bar("läuft", "b")[:, :160] == bar("läuft", "c")[:, :160]).all()
+    several = [bar(name) for name in ("läuft", "lauft", "l?uft", "$a$", "a")]
+    assert all((a != b).any() for i, a in enumerate(several) for b in several[:i])
+    above = bar("läuft").max(-1).max(1) > 100
+    assert above.argmax() in range(2, 7)
+    assert above[::-1].argmax() in range(4, 9)
+    long = bar("a name that is much longer than its picture is wide", "")
+    assert long[:, 120:155].max() > 200
+    assert long[:, 156:].max() == 0
+    bar("日本 \U0001f600")  # no font at hand has all of them
+
+
+def test_names_are_no_formulas(video: Path, tmp_path: Path) -> None:
+    name = "$\\frac 日本"
+    page = write_look(look({name: loaded(Bright())}, video, end=0.5, device="cpu"), tmp_path / "out")
+    assert name in page.read_text("utf-8")
+
+
 def test_a_single_clip_has_no_same_time(video: Path, tmp_path: Path) -> None:
     found = look({"a": loaded(Bright())}, video, end=0.3, device="cpu")
     text = write_look(found, tmp_path / "out").read_text("utf-8")
@@ -256,6 +282,41 @@ def test_what_cannot_be_shown_leaves_no_folder(video: Path, tmp_path: Path) -> N
         with pytest.raises(KinevecError):
             tasks.show(places, path, tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("at", ["showing.look", "showing.draw_look", "showing.place_look"])
+def test_stopped_by_hand_it_says_what_was_written(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    def stopped(*given: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"kinevec.tasks.{at}", stopped)
+    said = "out holds a part of the new look; run the same again" if "place" in at else "nothing was written"
+    with pytest.raises(Interrupted, match=rf"^interrupted: .*{said}$"):
+        tasks.show(["untrained:tiny"], video, tmp_path / "out", end=0.5)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_look_of_which_a_part_was_written_can_be_written_again(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copyfile
+
+    def stopping(source: Path, target: Path) -> None:
+        if source.name == "motion.png":
+            raise KeyboardInterrupt
+        copy(source, target)
+
+    monkeypatch.setattr("kinevec.show.look_page.shutil.copyfile", stopping)
+    with pytest.raises(Interrupted, match="a part of the new look"):
+        tasks.show(["untrained:tiny"], video, tmp_path / "out", end=0.5)
+    monkeypatch.undo()
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert "look.json" in names
+    assert not {"motion.png", "index.html"} & names
+    page, _ = tasks.show(["untrained:tiny"], video, tmp_path / "out", end=0.5)
+    assert page.is_file()
 
 
 def test_nothing_is_encoded_where_the_result_cannot_be_written(video: Path, tmp_path: Path) -> None:

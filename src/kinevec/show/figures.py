@@ -98,6 +98,7 @@ def _by_distance(axis: Any, one: Sight) -> None:
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set(xlabel="frames apart", ylabel="cosine")
     if len(frames) == 1:
+        axis.set_xticks([0])
         axis.text(0.5, 0.5, "a single clip:\nno other to compare with", ha="center", transform=axis.transAxes)
 
 

@@ -2,13 +2,16 @@
 
 import json
 import math
+import shutil
+import tempfile
+from functools import partial
 from html import escape
 from pathlib import Path
 from string import Template
 
 from kinevec.config import Clip
 from kinevec.data.files import FILM, LOOK
-from kinevec.data.whole import make_folder, write_text
+from kinevec.data.whole import make_folder, write_text, write_whole
 from kinevec.show.figures import activation_strip, affinity_matrices, motion_strip
 from kinevec.show.film import activation_film
 from kinevec.show.html import part
@@ -26,7 +29,30 @@ def write_look(look: Look, folder: Path) -> Path:
     Raises:
         OutputError: the folder cannot be written.
     """
+    with tempfile.TemporaryDirectory(prefix="kinevec-look-") as aside:
+        draw_look(look, Path(aside))
+        return place_look(Path(aside), folder)
+
+
+def place_look(drawn: Path, folder: Path) -> Path:
+    """Copies a drawn look to where it is to be, and makes the folder; returns the page there.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     make_folder(folder)
+    # First the file that a folder of ours is known by, last the page that shows the others.
+    for path in sorted(drawn.iterdir(), key=lambda path: (path.name != LOOK, path.name == PAGE)):
+        write_whole(folder / path.name, partial(shutil.copyfile, path))
+    return folder / PAGE
+
+
+def draw_look(look: Look, folder: Path) -> None:
+    """Draws the files of a look into an empty folder.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     activation_strip(look, folder / "activation.png")
     activation_film(look, folder / FILM)
     motion_strip(look, folder / "motion.png")
@@ -63,7 +89,6 @@ def write_look(look: Look, folder: Path) -> Path:
         period="; ".join(f"{escape(name)}: every {seen.steps} steps" for name, seen in look.seen.items()),
     )
     write_text(folder / PAGE, page)
-    return folder / PAGE
 
 
 def remarks(look: Look) -> list[str]:
