@@ -48,7 +48,7 @@ class Affinity:
         """How much more alike equal steps are than others at the same place within their clips.
 
         0 where time makes no difference. Others begin at least a step's length away, as they may not where clips
-        overlap at the end of a video. NaN where there are none: of a single clip.
+        overlap at the end of a video. NaN where there are none, as of a single clip.
         """
         others = self.apart >= self.length
         if not others.any():

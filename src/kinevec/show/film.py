@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -38,7 +39,7 @@ def captions(names: Sequence[str], width: int) -> NDArray[np.uint8]:
 
     whole = len(names) * width
     figure = Figure(figsize=(whole / 100, BAR / 100), dpi=100, facecolor="black")
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)  # Any: it has no type hints
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
         for place, name in enumerate(names):
