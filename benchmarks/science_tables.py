@@ -155,8 +155,9 @@ def looks_table(result: Result) -> str:
     lines += [
         "",
         f"Means over {result['videos']} test videos of the unbiased set; seeds {', '.join(map(str, seeds))} (a single "
-        "number: one seed). Same place, same time: cosine of the features of frames and of their differences in the same "
-        "cell or step, less that in others. Activation follows speed: correlation over all pixels. "
+        "number: one seed). Same place: cosine of the features of frames and of their differences in the same cell, less "
+        "that in others. Same time: likewise in the same step, less that in steps at the same place within other clips, "
+        "of videos that have them. Activation follows speed: correlation over all pixels. "
         f"{_made(result['looks'])}",
     ]
     return "\n".join(lines)

@@ -3,8 +3,9 @@
     python benchmarks/science/looks.py WORK --rows moco,mscl,fima,supervised --seeds 0
 
 What `kinevec show` says of one video, averaged: how much more alike a cell's features of frames and of their differences
-are at the same place than at others, likewise at the same time, and how far activation follows speed. On the set
-`unbiased`; results: results/science/looks_SIZE.json, beside what is recorded there of other encoders.
+are at the same place than at others, likewise at the same time (of videos of more than one clip; of others it has no
+value), and how far activation follows speed. On the set `unbiased`; results: results/science/looks_SIZE.json, beside
+what is recorded there of other encoders.
 """
 
 import sys

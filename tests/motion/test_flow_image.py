@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from kinevec.motion.color import WHEEL, flow_image
+from kinevec.motion.color import WHEEL, flow_image, flow_image_at_scale
 from reference import golden
 from reference import motion as oracle
 
@@ -111,3 +111,21 @@ def test_half_precision_is_painted_in_float32(dtype):
 def test_refuses_what_is_not_flow(flow):
     with pytest.raises(ValueError, match=r"\(N, 2, T, H, W\)"):
         flow_image(flow)
+
+
+def test_at_one_scale_frames_are_painted_as_parts_of_one_frame():
+    flow = random_flow(1, 2, 3, 4, 5) * torch.tensor([0.0, 0.1, 1.0]).view(1, 1, 3, 1, 1)
+    whole = flow.permute(0, 2, 3, 4, 1).reshape(1, 12, 5, 2).numpy()
+    full = float(np.hypot(*whole.reshape(-1, 2).T).max())
+    found = flow_image_at_scale(flow, full)
+    expected = oracle.flow_image(whole).reshape(3, 4, 5, 3) / 255
+    np.testing.assert_allclose(found[0].permute(1, 2, 3, 0), expected, atol=1e-4)
+    assert (found[:, :, 0] == 1).all()
+    faster = flow_image_at_scale(flow, full / 2)
+    np.testing.assert_allclose(1 - faster[:, :, 1], 2 * (1 - found[:, :, 1]), atol=1e-12)
+    assert faster.min() >= 0
+    torch.testing.assert_close(
+        flow_image_at_scale(flow * 50, 1e-3)[:, :, 2], flow_image_at_scale(flow, 1e-3)[:, :, 2]
+    )
+    with pytest.raises(ValueError, match="speed above 0, got 0"):
+        flow_image_at_scale(flow, 0)

@@ -1,6 +1,7 @@
 """`kinevec show`: what a video looks like to encoders whose eyes are known."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
@@ -17,11 +19,12 @@ from kinevec.config import Clip, Config, Train
 from kinevec.data.decode import probe, read_clip
 from kinevec.data.files import find_records
 from kinevec.encoders import Loaded
-from kinevec.errors import KinevecError, OutputError, UsageError, VideoError
+from kinevec.errors import Interrupted, KinevecError, OutputError, UsageError, VideoError
 from kinevec.models import build_encoder
 from kinevec.show.figures import changed_over, flow_over
+from kinevec.show.film import captions
 from kinevec.show.look import MOST, SIDE, look
-from kinevec.show.look_page import differing_clips, write_look
+from kinevec.show.look_page import differing_clips, uneven_clips, write_look
 from kinevec.tasks.showing import _names
 from kinevec.train.checkpoint import save_encoder
 
@@ -78,6 +81,33 @@ def test_pictures_show_what_moves(video: Path) -> None:
     plain[60 - 21 : 60 + SQUARE + 21] = False  # an eighth of the side, and where compression leaves its marks
     assert (found.flow[20][plain] == 255).all()
     assert found.seen["bright"].on_motion > 0.3
+
+
+def test_flow_is_as_strong_as_motion_is_fast(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    block = rng.integers(0, 256, (10, 10, 3)).astype(np.uint8).repeat(6, 0).repeat(6, 1)
+    left = np.cumsum([0] * 10 + [1] * 10 + [3] * 10) + 20  # still, slow, fast
+    path = tmp_path / "speeds.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=20, options={"crf": "10"})
+        stream.width = stream.height = 160
+        for x in left:
+            frame = np.full((160, 160, 3), 90, np.uint8)
+            frame[50:110, x : x + 60] = block
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    found = look({}, path)
+    assert found.full == pytest.approx(3, abs=0.5)
+    strength = [
+        255 - float(found.flow[f, 60:100, left[f] + 10 : left[f] + 50].min(-1).mean()) for f in range(30)
+    ]
+    assert max(strength[:7]) < 3
+    assert np.mean(strength[11:17]) == pytest.approx(255 / found.full, rel=0.15)
+    assert np.mean(strength[21:28]) == pytest.approx(3 * np.mean(strength[11:17]), rel=0.15)
+    assert strength[29] == pytest.approx(strength[27], rel=0.1)  # the last has no frame two later
+    still = look({}, path, end=0.4)
+    assert still.full == 0.5
+    assert still.flow.min() > 240
 
 
 def test_what_moves_is_laid_over_the_frames() -> None:
@@ -153,6 +183,62 @@ def test_clips_of_other_length_are_said_on_the_page(video: Path, tmp_path: Path)
     assert differing_clips(replace(found, seen={"a": found.seen["a"]})) == ""
 
 
+def test_clips_that_do_not_fit_in_evenly_are_said_on_the_page(video: Path, tmp_path: Path) -> None:
+    """Of 40 frames, of clips that span 7 and lie 8 apart."""
+    one = {"a": loaded(Bright())}
+    assert uneven_clips(look(one, video, device="cpu")) == ""  # five clips
+    assert uneven_clips(look(one, video, end=0.75, device="cpu")) == ""  # frames 0 to 15
+    of = "Clips do not fit in evenly: "
+    beyond = "they also see frames that are not shown"
+    assert uneven_clips(look(one, video, end=0.8, device="cpu")) == f"{of}{beyond} (6 after)."
+    assert uneven_clips(look(one, video, start=1.85, device="cpu")) == f"{of}{beyond} (4 before)."
+    moved = look(one, video, start=0.5, device="cpu")
+    assert moved.seen["a"].starts == (10, 18, 26, 33)  # in place of 34, which is no overlap
+    assert uneven_clips(moved) == ""
+    long = loaded(Bright())
+    long = replace(long, config=replace(long.config, clip=Clip(frames=8, stride=6, size=32)))
+    both = look(one | {"b": long}, video, start=0.6, end=1.92, device="cpu")
+    assert both.seen["a"].starts == (12, 20, 28, 33)  # in place of 36
+    assert uneven_clips(both) == (
+        f"a: {of}the last of 4 overlaps the one before (2 frames), and {beyond} (1 after). "
+        "b: The video has 40 frames and a clip spans 43: the clip starts again with the video's first frame where its last "
+        "is through."
+    )
+    assert uneven_clips(both).replace("'", "&#x27;") in write_look(both, tmp_path / "out").read_text("utf-8")
+
+
+def test_captions_are_words_over_their_own_pictures() -> None:
+    def bar(*names: str) -> NDArray[np.uint8]:
+        return captions(names, 160)
+
+    assert bar("läuft", "b").shape == (20, 320, 3)
+    assert (bar("läuft", "b")[:, :160] == bar("läuft", "c")[:, :160]).all()
+    several = [bar(name) for name in ("läuft", "lauft", "l?uft", "$a$", "a")]
+    assert all((a != b).any() for i, a in enumerate(several) for b in several[:i])
+    above = bar("läuft").max(-1).max(1) > 100
+    assert above.argmax() in range(2, 7)
+    assert above[::-1].argmax() in range(4, 9)
+    long = bar("a name that is much longer than its picture is wide", "")
+    assert long[:, 120:155].max() > 200
+    assert long[:, 156:].max() == 0
+    bar("日本 \U0001f600")  # no font at hand has all of them
+
+
+def test_names_are_no_formulas(video: Path, tmp_path: Path) -> None:
+    name = "$\\frac 日本"
+    page = write_look(look({name: loaded(Bright())}, video, end=0.5, device="cpu"), tmp_path / "out")
+    assert name in page.read_text("utf-8")
+
+
+def test_a_single_clip_has_no_same_time(video: Path, tmp_path: Path) -> None:
+    found = look({"a": loaded(Bright())}, video, end=0.3, device="cpu")
+    text = write_look(found, tmp_path / "out").read_text("utf-8")
+    assert "<td>–</td></tr>" in text
+    written = json.loads((tmp_path / "out" / "look.json").read_text("utf-8"))
+    assert written["encoders"]["a"]["same_time"] is None
+    assert written["encoders"]["a"]["same_place"] is not None
+
+
 def test_command(video: Path, tmp_path: Path) -> None:
     ran = CliRunner().invoke(
         app,
@@ -196,6 +282,41 @@ def test_what_cannot_be_shown_leaves_no_folder(video: Path, tmp_path: Path) -> N
         with pytest.raises(KinevecError):
             tasks.show(places, path, tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("at", ["showing.look", "showing.draw_look", "showing.place_look"])
+def test_stopped_by_hand_it_says_what_was_written(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    def stopped(*given: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"kinevec.tasks.{at}", stopped)
+    said = "out holds a part of the new look; run the same again" if "place" in at else "nothing was written"
+    with pytest.raises(Interrupted, match=rf"^interrupted: .*{said}$"):
+        tasks.show(["untrained:tiny"], video, tmp_path / "out", end=0.5)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_look_of_which_a_part_was_written_can_be_written_again(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copyfile
+
+    def stopping(source: Path, target: Path) -> None:
+        if source.name == "motion.png":
+            raise KeyboardInterrupt
+        copy(source, target)
+
+    monkeypatch.setattr("kinevec.show.look_page.shutil.copyfile", stopping)
+    with pytest.raises(Interrupted, match="a part of the new look"):
+        tasks.show(["untrained:tiny"], video, tmp_path / "out", end=0.5)
+    monkeypatch.undo()
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert "look.json" in names
+    assert not {"motion.png", "index.html"} & names
+    page, _ = tasks.show(["untrained:tiny"], video, tmp_path / "out", end=0.5)
+    assert page.is_file()
 
 
 def test_nothing_is_encoded_where_the_result_cannot_be_written(video: Path, tmp_path: Path) -> None:

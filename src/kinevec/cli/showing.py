@@ -37,13 +37,13 @@ def show(
     """
     early.video(video)
     from kinevec import tasks
-    from kinevec.show.look_page import differing_clips
+    from kinevec.show.look_page import remarks
 
     page, found = tasks.show(
         [encoder, *beside], video, folder or Path(f"look-{video.stem}"), start=start, end=end, device=device
     )
     for name, seen in found.seen.items():
         say(f"{name}: activation follows speed {seen.on_motion:+.2f}")
-    if mind := differing_clips(found):
-        say(mind)
+    for remark in remarks(found):
+        say(remark)
     say(f"Open the page: {page.resolve().as_uri()}")

@@ -59,13 +59,46 @@ def flow_image(flow: Tensor) -> Tensor:
     Source: MSCL, flow image; colour wheel of Baker et al., "A Database and Evaluation Methodology for
     Optical Flow".
     """
+    flow = _checked(flow)
+    speed = _speed(flow)
+    return _painted(flow, speed / (speed.amax(dim=(-2, -1), keepdim=True) + EPSILON))
+
+
+def flow_image_at_scale(flow: Tensor, full: float) -> Tensor:
+    """Paint optical flow as `flow_image` does, but all frames by one scale, so that they can be compared.
+
+    Args:
+        flow: as for `flow_image`.
+        full: the speed from which on a colour is as strong as it gets; above 0, in the unit of the flow.
+
+    Returns:
+        As `flow_image`.
+
+    Raises:
+        ValueError: as `flow_image`; or `full` is not above 0.
+    """
+    if not full > 0:
+        raise ValueError(f"the strongest colour is for a speed above 0, got {full}")
+    flow = _checked(flow)
+    return _painted(flow, (_speed(flow) / full).clamp(max=1))
+
+
+def _checked(flow: Tensor) -> Tensor:
     if flow.ndim != 5 or flow.shape[1] != 2 or not flow.is_floating_point():
         raise ValueError(f"flow is (N, 2, T, H, W) floating point, got {tuple(flow.shape)} {flow.dtype}")
-    flow = flow.to(torch.promote_types(flow.dtype, torch.float32))
+    return flow.to(torch.promote_types(flow.dtype, torch.float32))
+
+
+def _speed(flow: Tensor) -> Tensor:
+    """(N, 2, T, H, W) → (N, T, H, W)."""
     u, v = flow.unbind(dim=1)
     # Written out: vector_norm is 100 times slower along an axis of two. Clamped: sqrt has no gradient at 0.
-    speed = (u.square() + v.square()).clamp_min(torch.finfo(flow.dtype).tiny).sqrt()
-    r = speed / (speed.amax(dim=(-2, -1), keepdim=True) + EPSILON)
+    return (u.square() + v.square()).clamp_min(torch.finfo(flow.dtype).tiny).sqrt()
+
+
+def _painted(flow: Tensor, r: Tensor) -> Tensor:
+    """The colours of directions (N, 2, T, H, W) and radii (N, T, H, W); see `flow_image`."""
+    u, v = flow.unbind(dim=1)
     position = (torch.atan2(-v, -u) / math.pi + 1) / 2 * (len(WHEEL) - 1)
     # Clamped as an integer: keeps the wheel's last entry, and a NaN, from reading past the table.
     entry = position.long().clamp(0, len(WHEEL) - 2)

@@ -24,16 +24,38 @@ class Steps:
         motion: (K, C, h, w), features of their differences, by the same encoder.
         frames: (K,), the frame number in the middle of each step, with fractions.
         clip: (K,), which clip each step belongs to.
+        starts: (N,), the frame at which each clip begins, ascending.
+        length: how many frames of the video a step lasts.
     """
 
     rgb: Maps
     motion: Maps
     frames: NDArray[np.float64]
     clip: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    length: float
+
+    @property
+    def apart(self) -> NDArray[np.int64]:
+        """(K, K): how many frames lie between two steps at the same place within their clips; −1 at different ones.
+
+        Each clip is encoded by itself, and an encoder pads it: steps at the same place within their clips are alike,
+        and unlike those at other places, whatever moves.
+        """
+        phase = np.empty_like(self.clip)
+        for clip in range(len(self.starts)):
+            phase[self.clip == clip] = np.arange(len(self.clip) // len(self.starts))
+        begins = self.starts[self.clip]
+        between = np.abs(np.subtract.outer(begins, begins))
+        return np.where(np.equal.outer(phase, phase), between, -1)
 
 
 def clip_starts(first: int, last: int, frames: int, clip: Clip) -> list[int]:
-    """Starts of clips that cover the frames `first` to `last` of a video, end to end; at its end they may overlap."""
+    """Starts of clips that cover the frames `first` to `last` of a video of so many frames, end to end.
+
+    Where the last does not fit into the stretch, it goes on behind it; where not into the video either, it is moved back,
+    and may overlap the one before or begin before the stretch. A video shorter than a clip is looped.
+    """
     latest = max(frames - clip.span, 0)
     return sorted({min(start, latest) for start in range(first, last + 1, clip.window)})
 
@@ -55,7 +77,10 @@ def encode_steps(encode: ClipEncoder, clips: NDArray[np.uint8], starts: Sequence
     frames = np.concatenate([step_frames(start, encode.config.clip, steps) for start in starts])
     order = np.argsort(frames, kind="stable")
     clip = np.repeat(np.arange(len(starts)), steps)
-    return Steps(_by_step(rgb)[order], _by_step(motion)[order], frames[order], clip[order])
+    length = encode.config.clip.window / steps
+    return Steps(
+        _by_step(rgb)[order], _by_step(motion)[order], frames[order], clip[order], np.array(starts), length
+    )
 
 
 def heat(maps: Maps, frames: NDArray[np.float64], numbers: Sequence[int], size: int) -> Maps:

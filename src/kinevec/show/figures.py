@@ -1,5 +1,7 @@
 """The pictures of a look: strips of frames, and matrices of affinity."""
 
+import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 8  # frames of a strip
 TILE = 1.5  # inches
+LETTERS, TITLE = 16, 32  # of a name beside a strip, and above a matrix
 DIMMED = 0.25  # of the brightness of background cells
 
 
@@ -51,33 +54,52 @@ def flow_over(frames: Pictures, flow: Pictures) -> Pictures:
 
 
 def affinity_matrices(seen: Mapping[str, Sight], path: Path) -> None:
-    """For each encoder, the spatial and the temporal matrix, and temporal affinity by distance in time."""
-    figure, axes = _figure(3 * 3.2, len(seen) * 3.0 + 0.3, len(seen), 3)
+    """For each encoder, the spatial and the temporal matrix, and temporal affinity by distance in time.
+
+    All encoders by the same scales, so that they can be compared.
+    """
+    figure, axes = _figure(3 * 3.2, len(seen) * 3.2 + 0.3, len(seen), 3)
+    matrices = {
+        name: {"place": one.affinity.spatial, "time": one.affinity.temporal} for name, one in seen.items()
+    }
+    most = {
+        what: max(1e-6, *(float(np.abs(of[what]).max()) for of in matrices.values()))
+        for what in ("place", "time")
+    }
     for row, (name, one) in zip(axes, seen.items(), strict=True):
-        matrices = {"place": one.affinity.spatial, "time": one.affinity.temporal}
-        for axis, (what, matrix) in zip(row, matrices.items(), strict=False):
-            most = max(float(np.abs(matrix).max()), 1e-6)
-            picture = axis.imshow(matrix, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+        same = {"place": one.affinity.same_place, "time": one.affinity.same_time}
+        for axis, (what, matrix) in zip(row, matrices[name].items(), strict=False):
+            limits = {"vmin": -most[what], "vmax": most[what]}
+            picture = axis.imshow(matrix, cmap="RdBu_r", interpolation="nearest", **limits)
             figure.colorbar(picture, ax=axis, shrink=0.8)
             unit = "cell" if what == "place" else "step"
             _whole_ticks(axis)
             axis.set(xlabel=f"{unit} of the motion", ylabel=f"{unit} of the frames")
-        row[0].set_title(f"{name}: same place {one.affinity.same_place:+.2f}")
-        row[1].set_title(f"same time {one.affinity.same_time:+.2f}")
+            value = f"{same[what]:+.2f}" if math.isfinite(same[what]) else "–"
+            axis.set_title(f"{_short(name, TITLE)}\nsame {what} {value}", parse_math=False, fontsize=11)
+        row[2].set_title(f"{_short(name, TITLE)}\nby distance in time", parse_math=False, fontsize=11)
         _by_distance(row[2], one)
+    for this in ("x", "y"):  # what the widest needs is enough for all
+        ends = np.array([getattr(row[2], f"get_{this}lim")() for row in axes])
+        for row in axes:
+            getattr(row[2], f"set_{this}lim")(ends[:, 0].min(), ends[:, 1].max())
     _save(figure, path)
 
 
 def _by_distance(axis: Any, one: Sight) -> None:
-    """Median and quartiles of temporal affinity over pairs of steps so far apart."""
+    """Median and quartiles of temporal affinity over pairs of steps at the same place within their clips."""
     pairs = one.affinity.by_distance()
-    low, middle, high = (np.array([np.quantile(part, q) for part in pairs]) for q in (0.25, 0.5, 0.75))
-    steps = np.arange(len(pairs))
-    axis.fill_between(steps, low, high, alpha=0.25, linewidth=0)
-    axis.plot(steps, middle, marker="o" if len(steps) < 12 else "")
+    low, middle, high = (
+        np.array([np.quantile(part, q) for part in pairs.values()]) for q in (0.25, 0.5, 0.75)
+    )
+    frames = list(pairs)
+    axis.errorbar(frames, middle, (middle - low, high - middle), marker="o", capsize=3)
     axis.axhline(0, color="0.6", linewidth=0.8)
     axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.set(xlabel="steps apart", ylabel="cosine", title="frames and motion")
+    axis.set(xlabel="frames apart", ylabel="cosine")
+    if len(frames) == 1:
+        axis.set_xticks([0])
+        axis.text(0.5, 0.5, "a single clip:\nno other to compare with", ha="center", transform=axis.transAxes)
 
 
 def _whole_ticks(axis: Any) -> None:
@@ -96,7 +118,7 @@ def _strip(rows: Mapping[str, Pictures], times: NDArray[np.float64], path: Path)
             axis.imshow(pictures[place])
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-        row[0].set_ylabel(_short(name), rotation=0, ha="right", va="center", labelpad=8)
+        row[0].set_ylabel(_short(name), rotation=0, ha="right", va="center", labelpad=8, parse_math=False)
     for axis, place in zip(axes[0], shown, strict=True):
         axis.set_title(f"{times[place]:.2f} s", fontsize=9)
     _save(figure, path)
@@ -111,8 +133,8 @@ def _dimmed(frames: Pictures, masks: NDArray[np.bool_]) -> Pictures:
     return np.round(frames * np.where(light, 1.0, DIMMED)[..., None]).astype(np.uint8)
 
 
-def _short(name: str) -> str:
-    return "\n".join(part if len(part) <= 16 else part[:15] + "…" for part in name.split("\n"))
+def _short(name: str, letters: int = LETTERS) -> str:
+    return "\n".join(part if len(part) <= letters else part[: letters - 1] + "…" for part in name.split("\n"))
 
 
 def _figure(
@@ -127,4 +149,6 @@ def _figure(
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    write_whole(path, lambda aside: figure.savefig(aside, format="png"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")  # of a name: drawn as a box
+        write_whole(path, lambda aside: figure.savefig(aside, format="png"))

@@ -1,10 +1,12 @@
 """Frames with their times as an H.264 file that browsers play."""
 
+import warnings
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,23 +16,43 @@ from kinevec.show.look import Look
 
 TICKS = 90_000  # per second, as in broadcast video
 BAR = 20  # pixels above each picture, for its name
-LETTERS = 22  # of a name that fit above a picture
+MARGIN = 5  # pixels left and right of a name
 
 
 def activation_film(look: Look, path: Path) -> None:
     """The frames, and beside them where each encoder looks, at the speed of the source."""
     panes = {"frames": look.frames}
     panes |= {name: overlay(look.frames, seen.heat) for name, seen in look.seen.items()}
-    beside = np.concatenate([_named(name, pictures) for name, pictures in panes.items()], axis=2)
-    write_whole(path, lambda aside: _write(aside, beside, look.times))
+    beside = np.concatenate(list(panes.values()), axis=2)
+    bar = captions(list(panes), look.frames.shape[2])
+    named = np.concatenate([np.broadcast_to(bar, (len(beside), *bar.shape)), beside], axis=1)
+    write_whole(path, lambda aside: _write(aside, named, look.times))
 
 
-def _named(name: str, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pictures (F, H, W, 3) below a bar with a name; OpenCV's font has no letters beyond ASCII."""
-    bar = np.zeros((BAR, pictures.shape[2], 3), np.uint8)
-    text = name.encode("ascii", "replace").decode()[:LETTERS]
-    cv2.putText(bar, text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.concatenate([np.broadcast_to(bar, (len(pictures), *bar.shape)), pictures], axis=1)
+def captions(names: Sequence[str], width: int) -> NDArray[np.uint8]:
+    """A black bar (BAR, names · width, 3) with names, each over its own picture and cut to its width.
+
+    By Matplotlib, since OpenCV's font has no letters beyond ASCII; a letter that Matplotlib's has not becomes a box.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # takes a moment to import
+    from matplotlib.figure import Figure
+
+    whole = len(names) * width
+    figure = Figure(figsize=(whole / 100, BAR / 100), dpi=100, facecolor="black")
+    canvas: Any = FigureCanvasAgg(figure)  # Any: it has no type hints
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
+        for place, name in enumerate(names):
+            x, shown = (place * width + MARGIN) / whole, name
+            text = figure.text(
+                x, 0.5, name, color="white", fontsize=8.5, va="center_baseline", parse_math=False
+            )
+            while text.get_window_extent().width > width - 2 * MARGIN:
+                shown = shown[:-1]
+                text.set_text(shown + "…")
+        canvas.draw()
+    picture: NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return picture
 
 
 def _write(path: Path, frames: NDArray[np.uint8], times: NDArray[np.float64]) -> None:

@@ -16,7 +16,7 @@ from kinevec.errors import UsageError
 from kinevec.evaluate.encode import ClipEncoder
 from kinevec.methods.fima.foreground import foreground_mask
 from kinevec.motion.changing import changing_near
-from kinevec.motion.color import flow_image
+from kinevec.motion.color import flow_image_at_scale
 from kinevec.motion.flow import pair_flow
 from kinevec.show.activation import Steps, clip_starts, encode_steps, heat
 from kinevec.show.affinity import Affinity, affinity
@@ -26,6 +26,7 @@ from kinevec.views.pipeline import centre_view
 SIDE = 160  # pixels of a frame as it is shown
 MOST = 300  # frames of a look: 10 seconds at 30 a second
 FLOW_GAP = 2  # frames between the two of a pair
+LEAST_FULL = 0.5  # pixels a frame: where nothing is faster, slower motion is not painted stronger for it
 
 Pictures = NDArray[np.uint8]  # (F, SIDE, SIDE, 3)
 
@@ -40,6 +41,7 @@ class Sight:
         affinity: of features of frames and of their differences.
         on_motion: correlation over all pixels of activation with speed; NaN where nothing moves.
         clip: what its clips are.
+        starts: the frames at which they begin.
         steps: time steps of its feature map of one clip.
     """
 
@@ -48,6 +50,7 @@ class Sight:
     affinity: Affinity
     on_motion: float
     clip: Clip
+    starts: tuple[int, ...]
     steps: int
 
 
@@ -56,17 +59,22 @@ class Look:
     """A stretch of F frames, the central square of each.
 
     Attributes:
+        whole: frames of the whole video.
         numbers, times: (F,), frame numbers, and seconds.
-        frames, difference, flow: pictures of the frames, of their change (grey: none) and of their flow (white: none).
+        frames, difference, flow: pictures of the frames, of their change (grey: none) and of their flow (white: none);
+            change and flow by one scale for all frames.
+        full: the speed from which on flow has its strongest colour; pixels of these pictures, per frame.
         seen: name of an encoder → what it makes of them.
     """
 
     video: Path
+    whole: int
     numbers: NDArray[np.int64]
     times: NDArray[np.float64]
     frames: Pictures
     difference: Pictures
     flow: Pictures
+    full: float
     seen: Mapping[str, Sight]
 
 
@@ -94,7 +102,18 @@ def look(
     flow = _flow(frames)
     speed = np.linalg.norm(flow, axis=1)
     seen = {name: _seen(loaded, info, numbers, speed, device) for name, loaded in encoders.items()}
-    return Look(video, numbers, info.times[numbers], frames, _difference(frames), _painted(flow), seen)
+    full = max(float(np.quantile(speed, 0.999)), LEAST_FULL)
+    return Look(
+        video,
+        info.frames,
+        numbers,
+        info.times[numbers],
+        frames,
+        _difference(frames),
+        _painted(flow, full),
+        full,
+        seen,
+    )
 
 
 def _numbers(info: VideoInfo, start: float, end: float | None) -> NDArray[np.int64]:
@@ -121,9 +140,10 @@ def _seen(
     return Sight(
         warmth,
         _foreground(steps, numbers, starts, clip),
-        affinity(steps.rgb, steps.motion),
+        affinity(steps),
         _correlation(warmth, speed),
         clip,
+        tuple(starts),
         len(steps.clip) // len(starts),
     )
 
@@ -154,16 +174,19 @@ def _foreground(steps: Steps, numbers: NDArray[np.int64], starts: list[int], cli
 
 
 def _flow(frames: Pictures) -> NDArray[np.float32]:
-    """(F, 2, SIDE, SIDE): from each frame to the one `FLOW_GAP` later, or as far as there is one; 0 where it is a guess."""
+    """(F, 2, SIDE, SIDE), pixels per frame: from each frame to the one `FLOW_GAP` later, or as far as there is one; 0
+    where it is a guess.
+    """
     last = len(frames) - 1
     pairs = [(f, min(f + FLOW_GAP, last)) for f in range(last)] + [(last - 1, last)]
     first, second = (frames[list(places)] for places in zip(*pairs, strict=True))
     flow = pair_flow(frames.transpose(0, 3, 1, 2), pairs)
-    return np.asarray(flow * changing_near(first, second)[:, None], np.float32)
+    gaps = np.array([later - earlier for earlier, later in pairs])[:, None, None, None]
+    return np.asarray(flow / gaps * changing_near(first, second)[:, None], np.float32)
 
 
-def _painted(flow: NDArray[np.float32]) -> Pictures:
-    image = flow_image(torch.from_numpy(flow).transpose(0, 1)[None])[0]
+def _painted(flow: NDArray[np.float32], full: float) -> Pictures:
+    image = flow_image_at_scale(torch.from_numpy(flow).transpose(0, 1)[None], full)[0]
     return np.round(255 * image.permute(1, 2, 3, 0).numpy()).astype(np.uint8)
 
 

@@ -1,5 +1,6 @@
 """Looking at what encoders see in a video."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from kinevec.data.files import LOOK
 from kinevec.data.records import some
 from kinevec.errors import OutputError
 from kinevec.show.look import Look, look
-from kinevec.show.look_page import write_look
+from kinevec.show.look_page import draw_look, place_look
+from kinevec.tasks.stopping import stoppable
 from kinevec.tasks.watcher import check_writable
 
 
+@stoppable("nothing was written")
 def show(
     places: Sequence[str | Path],
     video: str | Path,
@@ -36,6 +39,7 @@ def show(
 
     Raises:
         OutputError: `out` holds other things, or cannot be written.
+        Interrupted: by Ctrl-C or SIGTERM.
     """
     folder = Path(out)
     _check_ours(folder)
@@ -45,7 +49,10 @@ def show(
     found = look(
         dict(zip(_names(places), loaded, strict=True)), Path(video), start=start, end=end, device=device
     )
-    return write_look(found, folder), found
+    with tempfile.TemporaryDirectory(prefix="kinevec-look-") as aside:
+        draw_look(found, Path(aside))
+        with stoppable(f"{folder} holds a part of the new look; run the same again"):
+            return place_look(Path(aside), folder), found
 
 
 def _check_ours(folder: Path) -> None:
