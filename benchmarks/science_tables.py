@@ -141,22 +141,26 @@ def audit_table(result: Result) -> str:
 
 def looks_table(result: Result) -> str:
     """How features of frames and of motion agree in each encoder: mean ± standard deviation over seeds."""
-    lines = ["| | setting | same place | same time | activation follows speed |", "|---|---|---:|---:|---:|"]
+    heads = {
+        "same place": "same place",
+        "place alone": "… motion of another video",
+        "same time": "same time",
+        "follows speed": "activation follows speed",
+    }
+    lines = ["| | setting | " + " | ".join(heads.values()) + " |", "|---|---|" + "---:|" * len(heads)]
     looks: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for one in _in_order(result["titles"], result["looks"]):
         looks[one["row"], one["setting"]].append(one)
     for (row, setting), own in looks.items():
-        shown = [
-            _spread((one[key] for one in own if key in one), 2, "+")
-            for key in ("same place", "same time", "follows speed")
-        ]
+        shown = [_spread((one[key] for one in own if key in one), 2, "+") for key in heads]
         lines.append("| " + " | ".join([result["titles"][row], _setting(row, setting), *shown]) + " |")
     seeds = sorted({one["seed"] for one in result["looks"]})
     lines += [
         "",
         f"Means over {result['videos']} test videos of the unbiased set; seeds {', '.join(map(str, seeds))} (a single "
         "number: one seed). Same place: cosine of the features of frames and of their differences in the same cell, less "
-        "that in others. Same time: likewise in the same step, less that in steps at the same place within other clips, "
+        "that in others; beside it the same with the differences of another video, which is what place alone makes alike. "
+        "Same time: likewise in the same step, less that in steps at the same place within other clips, "
         "of videos that have them. Activation follows speed: correlation over all pixels. "
         f"{_made(result['looks'])}",
     ]

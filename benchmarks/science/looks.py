@@ -3,14 +3,15 @@
     python benchmarks/science/looks.py WORK --rows moco,mscl,fima,supervised --seeds 0
 
 What `kinevec show` says of one video, averaged: how much more alike a cell's features of frames and of their differences
-are at the same place than at others, likewise at the same time (of videos of more than one clip; of others it has no
-value), and how far activation follows speed. On the set `unbiased`; results: results/science/looks_SIZE.json, beside
+are at the same place than at others; what of that is left with the differences of another video (then it is the place
+alone, not what moves there); likewise at the same time (of videos of more than one clip; of others it has no value); and
+how far activation follows speed. On the set `unbiased`; results: results/science/looks_SIZE.json, beside
 what is recorded there of other encoders.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from audits import cell_of, parsed, parser_of
@@ -19,14 +20,15 @@ from records import agreed, beside, recorded, written
 from rows import ROWS, SUPERVISED, UNTRAINED
 
 from kinevec import encoders
-from kinevec.encoders import Loaded
 from kinevec.errors import KinevecError
 from kinevec.runtime import provenance
-from kinevec.show.look import look
+from kinevec.show.activation import Steps
+from kinevec.show.affinity import Affinity, affinity
+from kinevec.show.look import Sight, look
 
 KIND = "unbiased"
 EVERY = 4  # one of so many test videos is looked at
-KEYS = ("same place", "same time", "follows speed")
+KEYS = ("same place", "place alone", "same time", "follows speed")
 
 
 def main() -> int:
@@ -57,9 +59,12 @@ def looked(work: Path, size: str, cells: list[Cell]) -> Path:
     loaded = {str(place): encoders.load(cell.folder(work) / "run") for place, cell in enumerate(cells)}
     test = videos_of(work / "sets" / KIND, None).only(lambda record: record.split == "test").records[::EVERY]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in loaded}
+    before: dict[str, Sight] = {}
     for record in test:
-        for name, numbers in _of_video(loaded, record.path, size).items():
-            found[name].append(numbers)
+        seen = look(loaded, record.path, device="cpu" if size == "cpu" else "auto").seen
+        for name, one in seen.items():
+            found[name].append(_numbers(one, before.get(name)))
+        before = dict(seen)
     made = {key: provenance()[key] for key in ("commit", "machine")}
     looks = [
         {"row": cell.row, "setting": cell.called, "seed": cell.seed}
@@ -68,28 +73,32 @@ def looked(work: Path, size: str, cells: list[Cell]) -> Path:
         for place, cell in enumerate(cells)
     ]
     name = f"looks_{size}"
-    before = recorded(name)
+    known = recorded(name)
     facts = {"set": KIND, "videos": len(test)}
     content = {
         "kind": "science looks",
         "size": size,
-        "titles": {row: known.title for row, known in ROWS.items()},
-        **agreed(name, {key: before[key] for key in facts if key in before}, facts),
-        "looks": beside(before.get("looks", []), looks, ("row", "setting", "seed")),
+        "titles": {name: row.title for name, row in ROWS.items()},
+        **agreed(name, {key: known[key] for key in facts if key in known}, facts),
+        "looks": beside(known.get("looks", []), looks, ("row", "setting", "seed")),
     }
     return written(name, content)
 
 
-def _of_video(loaded: dict[str, Loaded], path: Path, size: str) -> dict[str, dict[str, Any]]:
-    seen = look(loaded, path, device="cpu" if size == "cpu" else "auto").seen
+def _numbers(mine: Sight, other: Sight | None) -> dict[str, float]:
+    """What is said of one video; `other` is what the same encoder makes of another one, whose differences stand in."""
     return {
-        name: {
-            "same place": one.affinity.same_place,
-            "same time": one.affinity.same_time,
-            "follows speed": one.on_motion,
-        }
-        for name, one in seen.items()
+        "same place": mine.affinity.same_place,
+        "place alone": _swapped(mine.features, other.features).same_place if other else float("nan"),
+        "same time": mine.affinity.same_time,
+        "follows speed": mine.on_motion,
     }
+
+
+def _swapped(mine: Steps, other: Steps) -> Affinity:
+    """The affinity of the frames of one video and the differences of another, as far as both go."""
+    count = min(len(mine.rgb), len(other.rgb))
+    return affinity(replace(mine, rgb=mine.rgb[:count], motion=other.motion[:count]))
 
 
 if __name__ == "__main__":

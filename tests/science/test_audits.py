@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import audits
@@ -17,6 +18,7 @@ from sets import write_sets
 from kinevec import encoders
 from kinevec.data import find_records
 from kinevec.errors import InputError, OutputError
+from kinevec.show.affinity import affinity
 from kinevec.show.look import look
 
 QUICK = {"train.epochs": 1, "train.warmup_epochs": 0, "clip.stride": 2, "clip.size": 32, "train.batch": 4}
@@ -74,6 +76,11 @@ def test_looks_are_means_over_test_videos(
     seen = [look(loaded, videos[place].path).seen["it"] for place in (0, 4)]
     assert one["same place"] == pytest.approx(np.mean([each.affinity.same_place for each in seen]))
     assert one["same time"] == pytest.approx(np.mean([each.affinity.same_time for each in seen]))
+    a, b = (each.features for each in seen)
+    count = min(len(a.rgb), len(b.rgb))  # the second is shown with the differences of the first
+    mixed = affinity(replace(b, rgb=b.rgb[:count], motion=a.motion[:count])).same_place
+    assert one["place alone"] == pytest.approx(mixed)
+    assert one["place alone"] != pytest.approx(seen[1].affinity.same_place)
     again = Cell(UNTRAINED, "unbiased", 1, "cpu", None, QUICK, "quick")
     run_cell(again, work, threading.Event())
     found = json.loads(looks.looked(work, "cpu", [again]).read_text("utf-8"))["looks"]

@@ -242,6 +242,7 @@ def test_table_of_looks() -> None:
             "setting": "as preset",
             "seed": seed,
             "same place": place,
+            "place alone": 0.0,
             "same time": -0.5,
             "follows speed": 0.126,
             "commit": "abc",
@@ -254,5 +255,8 @@ def test_table_of_looks() -> None:
         "videos": 108,
     }
     lines = looks_table(result).splitlines()
-    assert lines[2] == "| untrained |  | +0.10 | -0.50 | +0.13 |"
-    assert lines[3] == "| MoCo | as preset | +0.30 ± 0.14 (2) | -0.50 ± 0.00 (2) | +0.13 ± 0.00 (2) |"
+    assert lines[2] == "| untrained |  | +0.10 | +0.00 | -0.50 | +0.13 |"
+    assert (
+        lines[3]
+        == "| MoCo | as preset | +0.30 ± 0.14 (2) | +0.00 ± 0.00 (2) | -0.50 ± 0.00 (2) | +0.13 ± 0.00 (2) |"
+    )

@@ -41,8 +41,7 @@ class Sight:
         affinity: of features of frames and of their differences.
         on_motion: correlation over all pixels of activation with speed; NaN where nothing moves.
         clip: what its clips are.
-        starts: the frames at which they begin.
-        steps: time steps of its feature map of one clip.
+        features: of the frames and of their differences, step by step.
     """
 
     heat: NDArray[np.float32]
@@ -50,8 +49,17 @@ class Sight:
     affinity: Affinity
     on_motion: float
     clip: Clip
-    starts: tuple[int, ...]
-    steps: int
+    features: Steps
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The frames at which the clips begin."""
+        return tuple(map(int, self.features.starts))
+
+    @property
+    def steps(self) -> int:
+        """Time steps of the feature map of one clip."""
+        return len(self.features.clip) // len(self.features.starts)
 
 
 @dataclass(frozen=True)
@@ -143,8 +151,7 @@ def _seen(
         affinity(steps),
         _correlation(warmth, speed),
         clip,
-        tuple(starts),
-        len(steps.clip) // len(starts),
+        steps,
     )
 
 
