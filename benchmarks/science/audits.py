@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cells import Cell, videos_of
+from cells import Cell, encoder_of, videos_of
 from records import agreed, beside, recorded, written
 from results import chosen_settings
 from rows import AS_PRESET, ROWS, SETTINGS, SIZES, UNTRAINED, in_path, setting_of
 from run import names_of, numbers_of
 from scenes import KINDS
 
-from kinevec import encoders
 from kinevec.data.whole import write_text
 from kinevec.errors import KinevecError
 from kinevec.evaluate.audit import AuditConfig, audit, open_masks
@@ -91,13 +90,13 @@ def audited(work: Path, cells: Sequence[Cell], place: Path) -> None:
     """Audits encoders trained on one set with one seed on its test split, if that has not been done.
 
     Raises:
-        InputError: one has not been trained.
+        InputError: one is not done.
     """
     kind, seed, size = cells[0].kind, cells[0].seed, cells[0].size
     settings = {ROWS[cell.row].title: cell.called for cell in cells}
     if place.is_file() and json.loads(place.read_text("utf-8"))["settings"] == settings:
         return
-    loaded = {ROWS[cell.row].title: encoders.load(cell.folder(work) / "run") for cell in cells}
+    loaded = {ROWS[cell.row].title: encoder_of(cell, work) for cell in cells}
     first, *others = loaded
     result = audit(
         loaded[first],

@@ -23,7 +23,8 @@ from kinevec.config import Config, to_dict
 from kinevec.data import find_records, open_videos
 from kinevec.data.source import Collection
 from kinevec.data.whole import write_text
-from kinevec.errors import DataError, Interrupted, OutputError
+from kinevec.encoders import Loaded
+from kinevec.errors import DataError, InputError, Interrupted, OutputError
 from kinevec.evaluate.evaluation import Evaluation, evaluate, score
 from kinevec.evaluate.features import Features
 from kinevec.runtime import provenance
@@ -100,6 +101,17 @@ def finished(cell: Cell, work: Path) -> dict[str, Any] | None:
     if found["made_from"] != _made_from(cell, work):
         raise OutputError(f"{path.parent}: was made with other settings or videos; move it away first")
     return found
+
+
+def encoder_of(cell: Cell, work: Path) -> Loaded:
+    """The encoder of a cell that is done; one that is being trained has a file of weights, too.
+
+    Raises:
+        InputError: the cell is not done.
+    """
+    if finished(cell, work) is None:
+        raise InputError(f"{cell} is not done; benchmarks/science/run.py does it")
+    return encoders.load(cell.folder(work) / "run")
 
 
 def run_cell(cell: Cell, work: Path, stopped: threading.Event) -> dict[str, Any]:

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from audits import cell_of, parsed, parser_of
-from cells import Cell, videos_of
+from cells import Cell, encoder_of, videos_of
 from records import agreed, beside, recorded, written
 from rows import ROWS, SUPERVISED, UNTRAINED
 
-from kinevec import encoders
 from kinevec.errors import KinevecError
 from kinevec.runtime import provenance
 from kinevec.show.activation import Steps
@@ -53,10 +52,10 @@ def looked(work: Path, size: str, cells: list[Cell]) -> Path:
     """Looks at test videos with the encoders of cells; returns where the means were written.
 
     Raises:
-        InputError: a cell has not been trained.
+        InputError: a cell is not done.
         OutputError: the file records looks at other videos.
     """
-    loaded = {str(place): encoders.load(cell.folder(work) / "run") for place, cell in enumerate(cells)}
+    loaded = {str(place): encoder_of(cell, work) for place, cell in enumerate(cells)}
     test = videos_of(work / "sets" / KIND, None).only(lambda record: record.split == "test").records[::EVERY]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in loaded}
     before: dict[str, Sight] = {}

@@ -20,6 +20,7 @@ from kinevec.data import find_records
 from kinevec.errors import InputError, OutputError
 from kinevec.show.affinity import affinity
 from kinevec.show.look import look
+from kinevec.train.checkpoint import save_encoder, untrained_encoder
 
 QUICK = {"train.epochs": 1, "train.warmup_epochs": 0, "clip.stride": 2, "clip.size": 32, "train.batch": 4}
 
@@ -37,7 +38,10 @@ def test_an_audit_is_made_once_and_collected(
     monkeypatch.setattr(records, "RESULTS", tmp_path)
     cell = Cell("moco", "unbiased", 0, "cpu", None, QUICK, "quick")
     place = work / "audits" / "cpu" / "unbiased" / "chosen" / "seed0.json"
-    with pytest.raises(InputError):
+    begun = cell.folder(work) / "run"
+    begun.mkdir(parents=True)
+    save_encoder(begun, untrained_encoder(cell.config), cell.config, 3)  # as of a cell that is being trained
+    with pytest.raises(InputError, match="is not done"):
         audits.audited(work, [cell], place)
     run_cell(cell, work, threading.Event())
     audits.audited(work, [cell], place)
