@@ -51,7 +51,8 @@ def main() -> None:
     parser.add_argument("--silhouettes", action="store_true", help="the videos are dark but for who moves")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
-    result = {"kind": "terms", "data": arguments.data.name, "provenance": provenance(), "presets": {}}
+    made = {key: value for key, value in provenance().items() if key != "command"}
+    result = {"kind": "terms", "data": arguments.data.name, "provenance": made, "presets": {}}
     for preset in ("mscl", "fima"):
         config = configuration.load(preset, [f"train.epochs={arguments.epochs}", *arguments.changes])
         collection = open_collection(arguments.data, config, split=config.data.split)
