@@ -26,12 +26,12 @@ def print_table(table: Table) -> None:
     wide = sum(_width(table, place) + FRAME for place in range(len(table.columns))) + 1
     if not out.is_terminal:
         wide = max(wide, out.measure(table, options=out.options.update(width=ENDLESS)).maximum)
-    before = out.width
+    asked = out._width  # None where it follows the terminal, as reading `width` and setting it again would not
     try:
-        out.width = max(before, wide)
+        out.width = max(out.width, wide)
         out.print(table)
     finally:
-        out.width = before
+        out._width = asked
 
 
 def _width(table: Table, place: int) -> int:
