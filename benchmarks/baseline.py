@@ -69,15 +69,13 @@ def run_seed(preset: str, changes: list[str], seed: int, data: Path) -> dict[str
         pretrain(config, train, run)
         minutes = (time.perf_counter() - begun) / 60
         found = evaluate(run, open_collection(data, config))
-    facts = provenance()
-    facts.pop("command")
     return {
         "scores": found.scores,
         "chance": found.chance,
         "data": found.facts["data"],
         "protocol": found.facts["protocol"],
         "minutes": round(minutes, 1),
-        "provenance": facts,
+        "provenance": provenance(command=False),
     }
 
 

@@ -58,7 +58,7 @@ def main() -> None:
     result: dict[str, object] = {
         "kind": "flow",
         "data": arguments.data.name,
-        "provenance": {key: value for key, value in provenance().items() if key != "command"},
+        "provenance": provenance(command=False),
     }
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "prepared"

@@ -74,7 +74,7 @@ def main() -> None:
             name: version(name) for name in ("av", "opencv-python-headless", "decord", "torchcodec")
         },
         "load_average": {"before": load},
-        "provenance": {key: value for key, value in provenance("cpu").items() if key != "command"},
+        "provenance": provenance("cpu", command=False),
         "data": {name: facts(infos) for name, infos in sets.items()},
         "tasks": {},
         "lengths": {},

@@ -72,7 +72,7 @@ def main() -> None:
         "repeats": arguments.repeats,
         "settings": CHANGES,
         "load_average": os.getloadavg(),
-        "provenance": {key: value for key, value in provenance("cpu").items() if key != "command"},
+        "provenance": provenance("cpu", command=False),
         "median": summary(runs, statistics.median),
         "least": summary(runs, min),
         "most": summary(runs, max),

@@ -74,7 +74,7 @@ def main() -> None:
         else:
             result = found_by_mode(arguments.work or Path(folder), arguments.seeds, arguments.epochs)
     result["load_average"] = os.getloadavg()
-    result["provenance"] = {key: value for key, value in provenance("cpu").items() if key != "command"}
+    result["provenance"] = provenance("cpu", command=False)
     arguments.result.parent.mkdir(parents=True, exist_ok=True)
     write_text(arguments.result, json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))

@@ -50,7 +50,7 @@ def main() -> int:
         return 0 if check_gradients() else 1
     result: dict[str, Any] = {
         "kind": "step",
-        "provenance": {key: value for key, value in provenance().items() if key != "command"},
+        "provenance": provenance(command=False),
         "repeats": arguments.repeats,
         "load_average": os.getloadavg()[0],
         "encoders": {},

@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--silhouettes", action="store_true", help="the videos are dark but for who moves")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
-    made = {key: value for key, value in provenance().items() if key != "command"}
+    made = provenance(command=False)
     result = {"kind": "terms", "data": arguments.data.name, "provenance": made, "presets": {}}
     for preset in ("mscl", "fima"):
         config = configuration.load(preset, [f"train.epochs={arguments.epochs}", *arguments.changes])

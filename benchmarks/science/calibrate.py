@@ -147,9 +147,11 @@ def main() -> None:
             print(f"{name}, {held} held out", flush=True)
             found.append({"name": name} | run_trial(TRIALS[name], records, held))
             print(f"  {found[-1]['accuracy']} % in {found[-1]['minutes']} minutes", flush=True)
-            facts = provenance()
-            facts.pop("command")
-            content = {"kind": "science calibration", "trials": found, "provenance": facts}
+            content = {
+                "kind": "science calibration",
+                "trials": found,
+                "provenance": provenance(command=False),
+            }
             write_text(arguments.result, json.dumps(content, indent=1) + "\n")
 
 

@@ -41,7 +41,7 @@ def collect(work: Path, size: str) -> Path | None:
         "data": cells[0]["data"],
         "cells": beside(before.get("cells", []), map(_short, cells), CELL),
         **_made_from(size, before, cells),
-        "provenance": _provenance(),
+        "provenance": provenance(command=False),
     }
     return written(size, content)
 
@@ -83,7 +83,7 @@ def collect_search(work: Path, size: str) -> Path | None:
         "mean": val,
         "trials": trials,
         **_made_from(name, before, done),
-        "provenance": _provenance(),
+        "provenance": provenance(command=False),
     }
     return written(name, content)
 
@@ -124,9 +124,3 @@ def _short(cell: Found) -> Found:
     minutes = {f"{name} minutes": round(seconds / 60, 1) for name, seconds in cell["spent"].items()}
     made = {key: cell["provenance"][key] for key in ("commit", "machine")}
     return {key: cell[key] for key in keys} | minutes | made
-
-
-def _provenance() -> Found:
-    facts = provenance()
-    facts.pop("command")
-    return facts

@@ -146,11 +146,15 @@ def stop_requests() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def provenance(device: str = "auto") -> dict[str, Any]:
-    """What a result was made with: time, command, versions, commit, device and machine."""
+def provenance(device: str = "auto", *, command: bool = True) -> dict[str, Any]:
+    """What a result was made with: time, command, versions, commit, device and machine.
+
+    Args:
+        command: also the command line, which may name folders; leave it out of what is told to others.
+    """
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
+        **({"command": sys.argv} if command else {}),
         "kinevec": metadata.version("kinevec"),
         "commit": _commit(),
         "python": platform.python_version(),

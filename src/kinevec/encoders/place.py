@@ -89,10 +89,9 @@ def _check_finite(encoder: Encoder, name: str) -> None:
 def _untrained(name: str, others: Sequence[Config] = ()) -> Loaded:
     """The encoder of a name before any training, for the clips of one of `others`, where there are any."""
     model = Model(name.removeprefix(UNTRAINED))
-    like = sorted(
-        others, key=lambda config: config.model != model
-    )  # the same encoder first, else as they stand
-    config = replace(like[0] if like else Config(), model=model)
+    same = (config for config in others if config.model == model)
+    like = next(same, others[0] if others else Config())
+    config = replace(like, model=model)
     return Loaded(untrained_encoder(config), config, name, step=0)
 
 

@@ -1,7 +1,6 @@
 """Which classes are taken for which others, as a picture."""
 
 import io
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinevec.data.whole import write_whole
+from kinevec.show.letters import boxes_for_letters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,8 +93,7 @@ def _without_middle(name: str, letters: int) -> str:
 
 
 def _png(counts: NDArray[np.float64], classes: list[str], title: str) -> bytes:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # letters that the font lacks: boxes
+    with boxes_for_letters():
         return _drawn(counts, classes, title)
 
 

@@ -1,7 +1,6 @@
 """The pictures of a look: strips of frames, and matrices of affinity."""
 
 import math
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from kinevec.data.whole import write_whole
 from kinevec.show.activation import overlay
+from kinevec.show.letters import boxes_for_letters
 from kinevec.show.look import Look, Pictures, Sight
 
 if TYPE_CHECKING:
@@ -149,6 +149,5 @@ def _figure(
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")  # of a name: drawn as a box
+    with boxes_for_letters():
         write_whole(path, lambda aside: figure.savefig(aside, format="png"))

@@ -1,6 +1,5 @@
 """Frames with their times as an H.264 file that browsers play."""
 
-import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from kinevec.data.whole import write_whole
 from kinevec.show.activation import overlay
+from kinevec.show.letters import boxes_for_letters
 from kinevec.show.look import Look
 
 TICKS = 90_000  # per second, as in broadcast video
@@ -40,8 +40,7 @@ def captions(names: Sequence[str], width: int) -> NDArray[np.uint8]:
     whole = len(names) * width
     figure = Figure(figsize=(whole / 100, BAR / 100), dpi=100, facecolor="black")
     canvas: Any = FigureCanvasAgg(figure)  # Any: it has no type hints
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
+    with boxes_for_letters():
         for place, name in enumerate(names):
             x, shown = (place * width + MARGIN) / whole, name
             text = figure.text(
