@@ -83,8 +83,12 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
         evaluate(["run"], data=tmp_path, tuning="small")
 
 
-def test_nothing_is_cut_where_nobody_watches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_cut_where_nobody_watches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Four encoders with spread and interval need more than the 80 columns that a pipe is taken for."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(out, "_width", None)  # a console that is made where COLUMNS is set keeps that
     found = made(tmp_path / "a" / "eval.json", [1, 1, 1, 0], {"R@1": 3.25, "knn top-1": 3.25})
     names = [f"encoder-of-a-long-name-{i}" for i in range(4)]
     outcomes = dict.fromkeys(names, found.outcomes["trained"])
@@ -94,6 +98,7 @@ def test_nothing_is_cut_where_nobody_watches(tmp_path: Path, capsys: pytest.Capt
     assert all(name in text for name in names)
     assert len({len(line) for line in text.splitlines() if line.startswith("│")}) == 1
     assert text.count("75.0 ± 3.2") == 8
+    assert out.width == 80
     assert out._width is None  # as wide as the terminal is at any time
 
 
