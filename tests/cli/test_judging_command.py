@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kinevec.cli import tables
-from kinevec.cli.app import out
-from kinevec.cli.judging import evaluate
+from kinevec.cli.app import app, out
 from kinevec.cli.scores import print_per_class, print_scores, say_filed
 from kinevec.config import to_dict
 from kinevec.errors import ConfigError, InputError
@@ -19,6 +18,10 @@ from kinevec.evaluate.evaluation import Evaluation
 from kinevec.evaluate.filed import Filed
 from kinevec.evaluate.outcomes import Outcomes
 from kinevec.evaluate.protocols import Settings
+
+
+def evaluate(*words: str) -> None:
+    app(["eval", *words], standalone_mode=False)
 
 
 def made(path: Path, hits: list[float], spread: dict[str, float] | None = None) -> Evaluation:
@@ -42,7 +45,7 @@ def test_two_evaluations_are_compared_without_data(
     one, two = tmp_path / "a" / "eval.json", tmp_path / "b" / "eval.json"
     made(one, [1, 1, 1, 0])
     made(two, [0, 1, 0, 0])
-    evaluate([str(one)], against=two)
+    evaluate(str(one), "--against", str(two))
     text = capsys.readouterr().out
     assert "+50.0 [" in text
     assert "75.0" in text
@@ -68,19 +71,42 @@ def test_scores_are_shown_with_what_they_are_worth(
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is an evaluation; name another one with --against"):
-        evaluate(["eval.json"])
+        evaluate("eval.json")
     with pytest.raises(InputError, match="name labelled videos with --data"):
-        evaluate(["run"])
+        evaluate("run")
+    data = ("run", "--data", str(tmp_path))
     with pytest.raises(InputError, match="--shots is '1;5'"):
-        evaluate(["run"], data=tmp_path, shots="1;5")
+        evaluate(*data, "--protocols", "few-shot", "--shots", "1;5")
     with pytest.raises(ConfigError, match="unknown protocol 'knnn'"):
-        evaluate(["run"], data=tmp_path, protocols="retrieval, knnn")
-    with pytest.raises(
-        ConfigError, match=r"--finetune-set is about fine-tuning.*add finetune to --protocols"
-    ):
-        evaluate(["run"], data=tmp_path, changes=["epochs=3"])
-    with pytest.raises(ConfigError, match="--finetune is about fine-tuning"):
-        evaluate(["run"], data=tmp_path, tuning="small")
+        evaluate(*data, "--protocols", "retrieval, knnn")
+
+
+@pytest.mark.parametrize(
+    ("protocols", "option", "about"),
+    [
+        ("retrieval", ("--finetune-set", "epochs=3"), "--finetune-set is about finetune"),
+        ("retrieval,knn", ("--finetune", "small"), "--finetune is about finetune"),
+        ("retrieval,linear", ("--k", "3"), "--k is about knn"),
+        ("linear,few-shot", ("--temperature", "9"), "--temperature is about knn"),
+        ("knn", ("--draws", "7"), "--draws is about few-shot"),
+        ("knn", ("--shots", "7"), "--shots is about few-shot"),
+        ("retrieval,knn", ("--seeds", "3"), "--seeds is about few-shot and finetune and linear"),
+    ],
+)
+def test_no_option_goes_unread(protocols: str, option: tuple[str, str], about: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{about}, which --protocols {protocols} lacks: add it there"):
+        evaluate("run", "--data", str(tmp_path), "--protocols", protocols, *option)
+
+
+def test_options_of_encoders_are_refused_where_two_evaluations_are_compared(tmp_path: Path) -> None:
+    for words in (("-o", "d.json"), ("--clips", "3"), ("--per-class",), ("--no-keep-features",)):
+        with pytest.raises(InputError, match=r"a\.json is an evaluation: --[a-z-]+ would be of encoders"):
+            evaluate("a.json", "--against", "b.json", *words)
+
+
+def test_a_level_of_masks_needs_masks() -> None:
+    with pytest.raises(ConfigError, match="--mask-level is about the files of --masks"):
+        app(["audit", "run", "--data", "d", "--mask-level", "30"], standalone_mode=False)
 
 
 def test_nothing_is_cut_where_nobody_watches(

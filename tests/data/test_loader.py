@@ -456,7 +456,7 @@ def test_near_clips_start_within_a_window() -> None:
     near = starts_of(replace(CONFIG, sampling=Sampling(near=True)), None)
     apart = np.abs(near[:, 0] - near[:, 1])
     assert apart.max() == CONFIG.clip.window
-    assert near.max() == 60 - CONFIG.clip.window
+    assert near.max() == 60 - CONFIG.clip.span
     free = starts_of(CONFIG, None)
     assert np.abs(free[:, 0] - free[:, 1]).max() > 20
 

@@ -103,11 +103,18 @@ def test_where_the_file_system_knows_no_locks_it_is_said(
         )
 
 
-def test_those_who_only_look_do_not_refuse_each_other(tmp_path: Path) -> None:
+def test_those_who_only_look_do_not_refuse_each_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The ranks of a run look all at once, also at what a killed one left."""
     with (tmp_path / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         refuse_busy(tmp_path, "painting here")
+        assert not caplog.text  # it did look
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(OutputError, match="another process is painting here"):
+            refuse_busy(tmp_path, "painting here")
+    assert (tmp_path / LOCK).exists()
 
 
 def test_a_full_disk_takes_the_name_alone(tmp_path: Path) -> None:

@@ -211,6 +211,34 @@ def test_a_manifest_that_names_splits_keeps_them(
     assert not caplog.text
 
 
+@pytest.mark.parametrize("column", ["label", "split"])
+def test_one_corrected_word_is_seen(column: str, tmp_path: Path) -> None:
+    """It changes a few bytes, most often neither the size of the file nor its end."""
+    rows = [made_up(i) for i in range(400)]
+    write_manifest(tmp_path, rows, complete=True)
+    sizes = set()
+    for i in range(0, 400, 40):
+        table = pq.read_table(tmp_path / PARQUET)
+        values = table.column(column).to_pylist()
+        values[i], values[i + 1] = values[i + 1], values[i]
+        place = table.schema.get_field_index(column)
+        pq.write_table(table.set_column(place, table.schema.field(column), [values]), tmp_path / PARQUET)
+        sizes.add((tmp_path / PARQUET).stat().st_size)
+        assert read_manifest(tmp_path).texts(column) == values
+    assert len(sizes) < 10
+
+
+def test_other_lengths_and_sizes_are_other_videos(tmp_path: Path) -> None:
+    found = []
+    for place, change in enumerate(({}, {"frames": 6}, {"width": 66}, {"label": "x"})):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        write_manifest(folder, [made_up(0), made_up(4) | change], complete=True)
+        found.append(fingerprint(read_manifest(folder)))
+    assert len(set(found)) == 3
+    assert found[0] == found[3]
+
+
 def test_names_do_not_run_together(tmp_path: Path) -> None:
     found = []
     for place, names in enumerate((["ab", "c"], ["a", "bc"], ["abc"])):

@@ -109,6 +109,23 @@ def test_the_second_clip_is_near_and_even_on_both_sides() -> None:
     assert near.max() == 190
 
 
+def test_near_reaches_over_a_window_and_asks_for_a_clip() -> None:
+    """A clip spans 10 frames and stands for 12: it may end on the last frame, and be 12 from the other."""
+    rng = np.random.default_rng(0)
+    drawn = np.array([draw_starts(200, CLIP.span, NEAR, rng, reach=CLIP.window) for _ in range(8000)])
+    assert drawn.max() == 190
+    assert np.unique(drawn[:, 1] - drawn[:, 0]).tolist() == list(range(-12, 13))
+    short = np.array([draw_starts(11, CLIP.span, NEAR, rng, reach=CLIP.window) for _ in range(200)])
+    assert np.unique(short).tolist() == [0, 1]  # none wraps round
+
+
+def test_only_starts_that_can_be_drawn_make_the_median() -> None:
+    change = np.repeat([0.0, 8.0], [12, 10])  # the clip moves more the later it starts
+    assert moving_starts(change, CLIP).tolist() == [9, 10, 11, 12]
+    assert moving_starts(change, CLIP, CLIP.window).tolist() == [6, 7, 8, 9, 10]
+    assert moving_starts(change[:11], CLIP, CLIP.window).tolist() == list(range(11))  # looped
+
+
 def test_the_second_clip_snaps_to_the_nearest_start() -> None:
     """Of the 21 frames from 10 to 30, those up to 17 are nearest to 15 (17 as near to 19 as to 15)."""
     near = draws(8000, 200, CLIP.span, NEAR, np.array([15, 19, 20, 31]))

@@ -287,9 +287,10 @@ def refuse(*_: object) -> None:
 
 
 def test_a_second_request_to_stop_stops_at_once() -> None:
+    before = signal.getsignal(signal.SIGTERM)
     with stop_requests() as stop:
         signal.raise_signal(signal.SIGTERM)
         assert stop.is_set()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before

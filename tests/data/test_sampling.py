@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kinevec.config import Clip, Sampling
-from kinevec.data.sampling import clip_numbers, draw_starts, even_clips, is_short
+from kinevec.data.sampling import clip_numbers, draw_starts, even_clips
 
 CLIP = Clip(frames=4, stride=3)  # spans 10 frames
 
@@ -23,7 +23,6 @@ def two_clips(frames: int, clip: Clip, rng: np.random.Generator) -> tuple[list[i
 def test_short_videos_loop() -> None:
     assert clip_numbers(0, 5, CLIP) == [0, 3, 1, 4]
     assert clip_numbers(0, 1, CLIP) == [0, 0, 0, 0]
-    assert [is_short(frames, CLIP) for frames in (9, 10, 11)] == [True, False, False]
 
 
 def test_uniform_clips_use_every_start_equally_and_fit() -> None:

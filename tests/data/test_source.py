@@ -2,6 +2,7 @@
 
 import csv
 import pickle
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,17 @@ def test_rejected_list_is_csv(tmp_path: Path) -> None:
     write_rejected([Rejected('odd, "name".mp4', "cut short\nat 3 s")], tmp_path / "rejected.csv")
     with (tmp_path / "rejected.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [["name", "reason"], ['odd, "name".mp4', "cut short\nat 3 s"]]
+
+
+def test_a_list_that_cannot_be_written_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "rejected.csv"
+    write_rejected([Rejected("a.mp4", "damaged")], path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"rejected\.csv.*File too large"):
+            write_rejected([Rejected(f"{i}.mp4", "damaged") for i in range(999)], path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_text() == "name,reason\na.mp4,damaged\n"
+    assert list(tmp_path.iterdir()) == [path]

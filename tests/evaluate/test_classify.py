@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinevec.evaluate import classify
-from kinevec.evaluate.classify import FOLDS, PENALTIES, fit, folds, linear_probe
+from kinevec.evaluate.classify import FOLDS, PENALTIES, fit, folds, keeps_groups, linear_probe
 from reference import evaluate as reference
 
 Clips = NDArray[np.float32]
@@ -158,6 +158,18 @@ def test_without_groups_that_tell_labels_are_dealt_out_evenly(groups: list[str |
     for label in set(labels):
         found = [int(number) for number, other in zip(fold, labels, strict=True) if other == label]
         assert sorted(found) == sorted([0, 1, 2, 3] * 2)
+
+
+def test_a_video_without_a_group_leaves_the_others_whole() -> None:
+    labels = [f"class {i % 3}" for i in range(24)]
+    groups: list[str | None] = [f"person {i // 3}" for i in range(24)]
+    groups[7] = None
+    assert keeps_groups(labels, groups)
+    fold = folds(labels, groups, np.random.default_rng(0))
+    for group in set(groups) - {None}:
+        assert len({int(n) for n, other in zip(fold, groups, strict=True) if other == group}) == 1
+    assert not keeps_groups(labels, [])
+    assert not keeps_groups(labels, [f"person {i % 3}" for i in range(24)])
 
 
 def test_two_groups_make_two_folds() -> None:

@@ -97,6 +97,20 @@ def test_looped_videos_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert "2 of 2 videos are shorter than a clip (10 frames: 4 at stride 3) and are looped" in caplog.text
 
 
+def test_a_test_split_of_one_label_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    def made(labels: str) -> Collection:
+        records = [
+            Record(Path("x"), str(i), label, None, "train" if i < 4 else "test")
+            for i, label in enumerate("aabb" + labels)
+        ]
+        return Collection(tuple(records), (), ())
+
+    check(made("ab"))
+    assert not caplog.text
+    check(made("aa"))
+    assert "all labelled test videos have one label ('a'); retrieval, which centres them" in caplog.text
+
+
 def test_what_labels_lack_is_said() -> None:
     collection = listed(train1=Path("x"), train2=Path("y"), test1=Path("z"))
     with pytest.raises(DataError, match=r"2 labelled videos of the train split have one label \('a'\)"):

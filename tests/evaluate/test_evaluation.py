@@ -23,7 +23,7 @@ from kinevec.evaluate.classify import linear_probe
 from kinevec.evaluate.features import Features
 from kinevec.evaluate.finetune import FinetuneConfig
 from kinevec.evaluate.outcomes import Outcomes, classified
-from kinevec.evaluate.protocols import PROTOCOLS, Settings
+from kinevec.evaluate.protocols import PROTOCOLS, Settings, hits_of
 from kinevec.evaluate.result import files_fingerprint
 from kinevec.models import build_encoder
 from kinevec.train.checkpoint import save_encoder, untrained_encoder
@@ -100,13 +100,13 @@ def test_scores_are_those_of_the_features_and_go_to_json(
         "train": 8,
         "test": 4,
         "classes": 3,
+        "unlabelled": 0,
         "rejected": {},
         "test_seen_in_training": None,
         "test_copies_of_training": 0,
         "looped": 0,
     }
     assert content["protocol"]["clips"] == 2
-    assert content["protocol"]["selected_on"].startswith("nothing")
     assert content["run"] == {
         "folder": str(run),
         "encoder": "tiny",
@@ -161,7 +161,53 @@ def test_only_labelled_videos_are_scored(collection: Collection, run: Path) -> N
     alone = evaluate(run, part.only(lambda r: bool(r.label)), clips=1, untrained=False)
     assert fewer.scores == alone.scores
     assert fewer.chance == alone.chance
-    assert fewer.facts["data"]["train"] == 8
+    counts = [fewer.facts["data"][key] for key in ("train", "test", "classes", "unlabelled")]
+    assert counts == [6, 3, 3, 3]
+    assert {**fewer.facts["data"], "unlabelled": 0} == alone.facts["data"]
+
+
+def test_a_file_that_is_read_once_and_not_again_is_left_out_of_all_scores(
+    collection: Collection, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tuned(loaded: Loaded, train: Collection, test: Collection, *rest: object, save: object) -> Outcomes:
+        kept = list(test.records)[loaded.source != str(run) :]  # of the untrained encoder the first is lost
+        shares = np.zeros((len(kept), 3))
+        names, labels = [record.name for record in kept], [record.label or "" for record in kept]
+        return classified("finetune", shares, ["a", "b", "c"], names, labels)
+
+    monkeypatch.setattr(evaluation, "finetune", tuned)
+    settings = Settings(protocols=("retrieval", "knn", "finetune"), clips=1)
+    result = evaluate(run, collection, settings=settings)
+    assert {found.videos for found in result.outcomes.values()} == {("09.mp4", "10.mp4", "11.mp4")}
+    assert {len(hits) for found in result.outcomes.values() for hits in found.hits.values()} == {3}
+    assert [len(row) for row in result.outcomes["trained"].predicted["knn"]] == [3]
+    assert result.facts["data"]["test"] == 3
+    assert list(result.facts["data"]["rejected"]) == ["08.mp4"]
+
+
+def test_what_the_encoder_was_chosen_by_is_said(collection: Collection, run: Path, tmp_path: Path) -> None:
+    best = tmp_path / "best.safetensors"
+    shutil.copy(run / "encoder.safetensors", best)
+    (tmp_path / "run.json").write_text("{}")
+    shutil.copy(best, tmp_path / "encoder.safetensors")
+    settings = Settings(protocols=("knn",), clips=1)
+    for place, words in (
+        (best, "the lowest training loss (best epoch)"),
+        (tmp_path, "nothing (last step)"),
+        (tmp_path / "encoder.safetensors", "nothing (last step)"),
+        ("untrained:tiny", "nothing (last step)"),
+        (run, "not known how the encoder was chosen"),
+    ):
+        loaded = replace(load(place), config=CONFIG)
+        found = evaluate(loaded, collection, settings=settings, untrained=False)
+        assert found.facts["protocol"]["selected_on"].startswith(f"{words}; the probe's"), place
+
+
+def test_the_names_of_scores_are_known_beforehand(collection: Collection, run: Path) -> None:
+    tuning = FinetuneConfig(epochs=1, batch=4, freeze=True, workers=0)
+    settings = Settings(protocols=PROTOCOLS, clips=1, shots=(1, 2), draws=1, finetune=tuning)
+    found = evaluate(run, collection, settings=settings, untrained=False)
+    assert hits_of(settings) == list(found.outcomes["trained"].hits)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

@@ -17,7 +17,7 @@ from kinevec.data.decode import VideoInfo, read_clip
 from kinevec.data.records import Record
 from kinevec.data.sampling import even_clips
 from kinevec.data.source import Collection, Rejected, open_videos
-from kinevec.errors import DataError
+from kinevec.errors import CheckpointError, DataError
 from kinevec.evaluate import features as module
 from kinevec.evaluate.features import Features
 from kinevec.models import build_encoder
@@ -243,6 +243,18 @@ def test_video_features_are_means_over_clips_and_parts_keep_them_with_their_reco
     assert test.labels == ["b", "a"]
     assert len(features.split("val").collection) == 0
     np.testing.assert_array_equal(features.only(lambda record: record.name == "y").clips, features.clips[1:2])
+
+
+def test_features_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
+    """One such row would go into the mean that all others are centred by."""
+
+    class Overflowing(Seeing):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * 3e38 * 10
+
+    collection = videos(tmp_path, {"a": 30})
+    with pytest.raises(CheckpointError, match=r"big, .*a\.mp4: the encoder's features are not finite"):
+        extract({"seeing": Seeing(), "big": Overflowing()}, CONFIG, collection)
 
 
 def test_three_crops_follow_each_clip(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ def test_the_published_schedule() -> None:
     assert PRESETS["hmdb51"] == replace(config, dropout=0.5)
 
 
-@pytest.mark.parametrize(("epochs", "drops"), [(10, (4, 8)), (5, (2, 4)), (1, (0, 1)), (40, (16, 32))])
+@pytest.mark.parametrize(
+    ("epochs", "drops"), [(10, (4, 8)), (5, (2, 4)), (1, (1, 1)), (2, (1, 2)), (40, (16, 32))]
+)
 def test_shorter_schedules_fall_at_the_same_shares(epochs: int, drops: tuple[int, int]) -> None:
     config = FinetuneConfig(epochs=epochs, lr=2.0, factor=0.5)
     expected = [2.0 * 0.5 ** sum(epoch >= drop for drop in drops) for epoch in range(epochs)]

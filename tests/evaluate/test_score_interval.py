@@ -49,6 +49,16 @@ def test_four_of_four_are_not_certain() -> None:
     assert (found.points, found.low, found.high) == pytest.approx((0, -48.99, 48.99), abs=0.01)
 
 
+def test_shares_that_are_all_alike_are_not_certain() -> None:
+    """Two runs, one always right and one always wrong: another video may go either way."""
+    assert too_few(np.full(40, 0.5), equal(40))
+    few = np.where(np.arange(40) < 4, 1.0, 0.5)
+    assert too_few(few, equal(40))
+    assert not too_few(np.where(np.arange(40) < 5, 1.0, 0.5), equal(40))
+    low, high = interval(np.full(40, 0.5), ["a"] * 40)
+    assert (100 * low, 100 * high) == pytest.approx((35.2, 64.8), abs=0.1)
+
+
 def test_where_few_videos_or_few_cases_are_resampling_gives_way() -> None:
     assert too_few(hits(14, 29), equal(29))
     assert not too_few(hits(15, 30), equal(30))

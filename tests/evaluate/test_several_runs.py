@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kinevec.config import Config, Model, Train
+from kinevec.config import Config, Model, Train, differences
 from kinevec.encoders import Loaded
 from kinevec.errors import InputError
 from kinevec.evaluate.evaluation import Evaluation
@@ -25,8 +25,18 @@ def run(seed: int, *, name: str = "", weights: int | None = None, step: int = 5,
 def test_seeds_of_one_configuration_are_repetitions() -> None:
     other = run(1, device="cpu")
     elsewhere = replace(other.config, data=replace(other.config.data, workers=3, store="files"))
+    changed = {line.partition(":")[0] for line in differences(run(0).config, elsewhere)}
+    assert changed == {"train.seed", "train.device", "data.workers", "data.store"}
     check_repetitions([run(0), replace(other, config=elsewhere), run(2)])
     check_repetitions([run(0)])
+
+
+def test_runs_of_more_or_fewer_videos_are_not() -> None:
+    counts = [replace(run(seed), facts={"videos": videos}) for seed, videos in ((0, 20), (1, 20), (2, 31))]
+    check_repetitions(counts[:2])
+    check_repetitions([run(3), *counts[:2]])  # of one it is not known
+    with pytest.raises(InputError, match=r"runs/2 was not made as runs/0.*videos trained on: 20 → 31"):
+        check_repetitions(counts)
 
 
 def test_other_configurations_are_not() -> None:
@@ -43,7 +53,12 @@ def test_the_same_weights_twice_are_not() -> None:
 
 def found(hits: list[float], seed: int) -> Evaluation:
     outcomes = Outcomes(("v", "w"), ("a", "b"), {"R@1": np.array(hits)})
-    facts = {"task": "t", "run": {"folder": f"runs/{seed}", "seed": seed}}
+    seen = {"test_seen_in_training": None if seed == 2 else seed, "test_copies_of_training": 2 - seed}
+    facts = {
+        "task": "t",
+        "data": {"test": 2, "classes": 2, **seen},
+        "run": {"folder": f"runs/{seed}", "seed": seed},
+    }
     return Evaluation({"trained": outcomes.scores}, {"R@1": 50.0}, {}, facts, {"trained": outcomes})
 
 
@@ -54,6 +69,13 @@ def test_their_mean_and_spread() -> None:
     assert result.outcomes["trained"].spread == {"R@1": pytest.approx(50)}
     assert result.chance == {"R@1": 50.0}
     assert result.facts["task"] == "t"
+    assert result.facts["data"] == {
+        "test": 2,
+        "classes": 2,
+        "test_seen_in_training": 1,
+        "test_copies_of_training": 2,
+    }
+    assert [run["test_seen_in_training"] for run in result.facts["runs"]] == [0, 1, None]
     assert "run" not in result.facts
     assert [entry["folder"] for entry in result.facts["runs"]] == ["runs/0", "runs/1", "runs/2"]
     assert [entry["scores"]["trained"]["R@1"] for entry in result.facts["runs"]] == [100, 50, 0]

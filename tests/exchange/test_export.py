@@ -124,6 +124,15 @@ def test_the_card_says_what_it_is_and_how_it_was_made(run: Path, tmp_path: Path)
     ):
         assert part in text, part
     assert "R@50" not in text  # guessing reaches it too
+    assert "too high" not in text
+    leaky = evaluation(run)
+    leaky["data"] |= {"test_seen_in_training": 7, "test_copies_of_training": 2}
+    (run / "eval.json").write_text(json.dumps(leaky))
+    text = (tasks.export(run, tmp_path / "leaky") / "README.md").read_text("utf-8")
+    assert (
+        "**7 of 430 test videos were trained on (without labels), 2 are copies of videos that were trained on: these "
+        "scores are too high.**" in text
+    )
     front = ModelCard.load(out / "README.md").data
     assert (front.library_name, front.pipeline_tag, front.license) == ("kinevec", "feature-extraction", None)
     assert "video" in front.tags

@@ -70,7 +70,10 @@ def test_holds_the_flow_of_every_frame(data: Path) -> None:
             assert got.shape == exact.shape == (len(numbers), 2, 32, 38)
             largest = np.abs(exact).max((1, 2, 3), keepdims=True)
             assert (np.abs(got - exact) <= largest / 254 * (1 + 1e-5)).all()
-            np.testing.assert_allclose(reader.change(index), color_differential(exact), rtol=1e-5)
+            known = max(len(numbers) - FLOW.gap - 1, 0)
+            np.testing.assert_allclose(
+                reader.change(index)[:known], color_differential(exact)[:known], rtol=1e-5
+            )
     assert np.abs(cache.read(0, [0])).max() > 0
     assert (summary.videos, summary.new, summary.rejected) == (4, 4, ())
     sizes = [path.stat().st_size for path in (data / "flow").rglob("*.flow")]

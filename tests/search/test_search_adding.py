@@ -135,6 +135,24 @@ def test_copies_stand_for_each_other(index: Index, videos: Path) -> None:
     assert again(index, videos)[0].unchanged == 3
 
 
+def test_a_copy_outlives_what_it_is_a_copy_of(index: Index, videos: Path) -> None:
+    """Whether the original has other content now, cannot be read, or both files change at once."""
+    for name in ("0", "1", "2"):
+        shutil.copy(videos / f"{name}.mp4", videos / f"z{name}.mp4")
+    assert again(index, videos)[0].copies == 3
+    before = {one.name: one.clip for one in clips(index)}
+    numbered_video(videos / "0.mp4", 30, (32, 32))
+    (videos / "1.mp4").write_bytes(b"no video")
+    for name, frames in (("2", 31), ("z2", 32)):
+        numbered_video(videos / f"{name}.mp4", frames, (32, 32))
+    assert again(index, videos)[1] == ["0.mp4", "2.mp4", "z2.mp4"]
+    assert names(index) == ["0.mp4", "2.mp4", "3.mp4", "z0.mp4", "z1.mp4", "z2.mp4"]
+    after = {one.name: one.clip for one in clips(index)}
+    assert [after[f"z{name}.mp4"] for name in "01"] == [before[f"{name}.mp4"] for name in "01"]
+    assert again(index, videos)[1] == []
+    assert names(index) == ["0.mp4", "2.mp4", "3.mp4", "z0.mp4", "z1.mp4", "z2.mp4"]
+
+
 def test_what_is_gone_stays_until_it_is_pruned(index: Index, videos: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faults import variable_frame_rate
 from kinevec.data.decode import iter_frames, probe
 from kinevec.data.files import find_records
 from kinevec.data.prepare.check import Stamp
@@ -22,7 +23,7 @@ from kinevec.search.clustering import cluster, lay_out
 from kinevec.search.embed import VideoVectors
 from kinevec.search.filters import Filter
 from kinevec.search.index import Index
-from kinevec.search.labels import set_label, write_labels
+from kinevec.search.labels import Part, _cut_out, set_label, write_labels
 from kinevec.search.number import KS
 from kinevec.search.query import query_clip
 from kinevec.search.ranking import search
@@ -205,6 +206,17 @@ def test_labels_that_are_none(shown: Index, tmp_path: Path) -> None:
     for label in (" \n", "x" * 201):
         with pytest.raises(InputError, match="1 to 200 letters"):
             set_label(shown, [1], label)
+
+
+def test_a_part_without_a_frame_is_the_frame_nearest_to_it(tmp_path: Path) -> None:
+    """A camera that sends frames on motion alone leaves gaps longer than a clip."""
+    info = probe(variable_frame_rate(tmp_path / "a.mp4"))
+    gap = int(np.argmax(np.diff(info.times)))
+    middle = info.times[gap] + np.diff(info.times)[gap] * 0.6
+    part = Part(1, float(middle), float(middle) + 1e-4, "run")
+    _cut_out(info, part, tmp_path / "part.mp4")
+    shown = list(iter_frames(tmp_path / "part.mp4"))
+    assert [read_number(frame) for frame in shown] == [gap + 1]
 
 
 def test_a_part_that_cannot_be_cut_out_is_named(shown: Index, tmp_path: Path) -> None:

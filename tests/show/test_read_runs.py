@@ -44,6 +44,21 @@ def test_a_run(tmp_path: Path) -> None:
     assert run.warnings == 4
 
 
+def test_scores_of_another_step_or_of_videos_that_were_trained_on_are_remarked(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a")
+    scores = {"trained": {"R@1": 41.25}}
+    for name, step, data in (
+        ("eval.json", 40, {"test": 9, "test_seen_in_training": 0, "test_copies_of_training": None}),
+        ("eval-a.json", 10, {"test": 9}),
+        ("eval-b.json", None, {"test": 9, "test_seen_in_training": 3, "test_copies_of_training": 1}),
+    ):
+        (folder / name).write_text(json.dumps({"scores": scores, "run": {"step": step}, "data": data}))
+    assert read_run(folder, "a").remarks == (
+        "eval-a.json judges step 10, and the log goes to step 40",
+        "eval-b.json: 3 of 9 test videos were trained on (without labels), 1 are copies of videos that were trained on",
+    )
+
+
 def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "other").mkdir()

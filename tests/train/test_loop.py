@@ -20,7 +20,7 @@ import torch
 import faults
 from faults import numbered_video
 from kinevec import encoders
-from kinevec.config import Clip, Config, Data, Method, Model, Train, Views, load, to_toml
+from kinevec.config import Clip, Config, Data, Method, Model, Terms, Train, Views, load, to_toml
 from kinevec.data import Collection, find_records, open_videos
 from kinevec.data.loader import EpochSampler
 from kinevec.data.manifest import Manifest, read_manifest
@@ -162,7 +162,9 @@ def test_a_manifest_trains_like_its_videos_in_memory(
     with pytest.raises(CheckpointError, match="was made on 9 videos, now there are 8; resume"):
         pretrain(config, manifest.take(range(1, 9)), run, resume=True)
     renamed = tuple(replace(record, name=f"{record.name}.") for record in held.records)
-    with pytest.raises(CheckpointError, match="was made on 9 videos, of which some have other names now"):
+    with pytest.raises(
+        CheckpointError, match="was made on 9 videos, of which some have another name, length or size"
+    ):
         pretrain(config, replace(held, records=renamed), run, resume=True)
 
 
@@ -376,6 +378,22 @@ def test_short_videos_are_looped_and_counted(
         run = pretrain(config, collection, tmp_path / "run")
     assert "2 of 9 videos are shorter than a clip (16 frames: 4 at stride 5) and are looped" in caplog.text
     assert json.loads((run / "run.json").read_text())["looped"] == 2
+
+
+def test_fima_needs_a_whole_window(
+    collection: Collection, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its local clips cut all of it into parts: 24 frames, of which the clip itself spans 22."""
+    method = replace(CONFIG.method, symmetric=True)
+    config = replace(
+        CONFIG, clip=Clip(frames=8, stride=3, size=16), terms=Terms(instance=0, vanilla=1), method=method
+    )
+    with caplog.at_level(logging.WARNING, "kinevec"):
+        run = pretrain(config, collection, tmp_path / "run")
+    short = sum(frames < 24 for frames in collection.frames)
+    assert short > sum(frames < 22 for frames in collection.frames)
+    assert f"{short} of 9 videos are shorter than a clip (24 frames: 8 at stride 3)" in caplog.text
+    assert json.loads((run / "run.json").read_text())["looped"] == short
 
 
 def damaged(folder: Path, count: int) -> Collection:

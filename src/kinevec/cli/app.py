@@ -111,6 +111,16 @@ class Bars:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def named_options(context: typer.Context) -> dict[str, str]:
+    """The options that were given on the command line: parameter → how it is spelled."""
+    found = {}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE" and parameter.param_type_name == "option":
+            found[str(parameter.name)] = max(parameter.opts, key=len)
+    return found
+
+
 @contextmanager
 def progress_bars() -> Iterator[Bars]:
     if not console.is_terminal:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from kinevec.cli.app import LabelledOption, app, progress_bars, say
+from kinevec.cli.app import LabelledOption, app, named_options, progress_bars, say
 from kinevec.cli.tables import number_columns, print_table
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def audit(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     data: LabelledOption,
     masks: Annotated[
@@ -48,6 +49,10 @@ def audit(
     from kinevec import config, tasks
     from kinevec.evaluate.audit import AuditConfig
 
+    config.check(
+        masks is not None or "mask_level" not in named_options(context),
+        "--mask-level is about the files of --masks: name their folder too",
+    )
     wanted = config.from_dict(AuditConfig, {"clips": clips, "seed": seed})
     with progress_bars() as bars:
         result = tasks.audit(

@@ -5,17 +5,27 @@ from typing import Annotated
 
 import typer
 
-from kinevec.cli.app import LABELLED, app, progress_bars
+from kinevec.cli.app import LABELLED, app, named_options, progress_bars
 from kinevec.cli.on_ray import AddressOption, GpusOption, RayOption, WorkersOption, chosen_cluster
 from kinevec.cli.scores import print_difference, print_per_class, print_scores, say_filed
 from kinevec.errors import InputError
 
 UNTUNED = "ucf101"  # the schedule where none is named
 ALL = "retrieval, linear, knn, few-shot, finetune"
+PROTOCOL_OPTIONS = {  # → the setting that they decide, which bears on some protocols only
+    "neighbours": "k",
+    "temperature": "temperature",
+    "shots": "shots",
+    "draws": "draws",
+    "seeds": "seeds",
+    "tuning": "finetune",
+    "changes": "finetune",
+}
 
 
 @app.command("eval")
 def evaluate(
+    context: typer.Context,
     encoders: Annotated[
         list[str],
         typer.Argument(
@@ -101,17 +111,16 @@ def evaluate(
     trains for so many epochs, twice with the untrained encoder: ucf101 is meant for a GPU.
     """
     from kinevec import config, tasks
+    from kinevec.evaluate.compare import ABOUT
     from kinevec.evaluate.finetune_config import finetune_config
-    from kinevec.evaluate.protocols import FINETUNE, Settings
+    from kinevec.evaluate.protocols import Settings
     from kinevec.tasks import judging
 
     if len(encoders) == 1 and encoders[0].endswith(".json"):
         if against is None:
             raise InputError(f"{encoders[0]} is an evaluation; name another one with --against")
-        if per_class or figures or data is not None:
-            raise InputError(
-                f"{encoders[0]} is an evaluation: --data, --per-class and --figures are of encoders"
-            )
+        if others := [option for name, option in named_options(context).items() if name != "against"]:
+            raise InputError(f"{encoders[0]} is an evaluation: {', '.join(others)} would be of encoders")
         print_difference(judging.compare(encoders[0], against).content)
         return
     if written := [name for name in encoders if name.endswith(".json")]:
@@ -125,10 +134,11 @@ def evaluate(
         option = "--seeds" if name == "seed" else f"--{name}"
         config.check(not given, f"{name} of fine-tuning is that of the other protocols: use {option}")
     named = tuple(word.strip() for word in protocols.split(",") if word.strip())
-    for option, given in (("--finetune-set", bool(changes)), ("--finetune", tuning != UNTUNED)):
+    for name, option in named_options(context).items():
+        about = ABOUT.get(PROTOCOL_OPTIONS.get(name, ""), set(named))
         config.check(
-            not given or FINETUNE in named,
-            f"{option} is about fine-tuning, and nothing is fine-tuned by {protocols}: add finetune to --protocols",
+            bool(about & set(named)),
+            f"{option} is about {' and '.join(sorted(about))}, which --protocols {protocols} lacks: add it there",
         )
     settings = Settings(
         protocols=named,

@@ -1,5 +1,6 @@
 """Commands that draw."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +44,8 @@ def show(
         [encoder, *beside], video, folder or Path(f"look-{video.stem}"), start=start, end=end, device=device
     )
     for name, seen in found.seen.items():
-        say(f"{name}: activation follows speed {seen.on_motion:+.2f}")
+        followed = "–" if math.isnan(seen.on_motion) else f"{seen.on_motion:+.2f}"
+        say(f"{name}: activation follows speed {followed}")
     for remark in remarks(found):
         say(remark)
     say(f"Open the page: {page.resolve().as_uri()}")

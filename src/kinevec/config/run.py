@@ -70,6 +70,12 @@ class Config:
         return mscl | ({self.fima.motion} if self.terms.fima else set())
 
     @property
+    def length(self) -> int:
+        """Source frames that a clip takes up: its window where FIMA cuts that into parts, else its span. Shorter
+        videos are looped."""
+        return self.clip.window if self.terms.fima else self.clip.span
+
+    @property
     def unread(self) -> frozenset[str]:
         """Sections that nothing reads with these terms and this sampling."""
         read = {

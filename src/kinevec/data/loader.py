@@ -108,9 +108,9 @@ class Samples(Dataset[Sample]):
 
     def _starts(self, index: int, count: int, rng: np.random.Generator) -> tuple[int, int]:
         clip, sampling = self.config.clip, self.config.sampling
-        moving = moving_starts(self.change(index), clip) if self.change is not None else None
-        length = clip.window if self.config.terms.fima or sampling.near else clip.span
-        return draw_starts(count, length, sampling, rng, moving)
+        length = self.config.length
+        moving = moving_starts(self.change(index), clip, length) if self.change is not None else None
+        return draw_starts(count, length, sampling, rng, moving, reach=clip.window)
 
     def _view(self, frames: NDArray[np.uint8], rng: np.random.Generator, *, color_here: bool) -> View:
         return random_view(frames, self.config.clip.size, self.config.views, rng, color_here=color_here)

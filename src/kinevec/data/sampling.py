@@ -14,11 +14,6 @@ Starts = NDArray[np.int64]  # frame numbers
 Scores = NDArray[np.floating[Any]]
 
 
-def is_short(frames: int, clip: Clip) -> bool:
-    """Whether a video of so many frames must be looped to fill a clip."""
-    return frames < clip.span
-
-
 def clip_numbers(start: int, frames: int, clip: Clip) -> list[int]:
     """Frame numbers (T,) of the clip that begins at frame `start`."""
     return [(start + t * clip.stride) % frames for t in range(clip.frames)]
@@ -30,11 +25,13 @@ def draw_starts(
     sampling: Sampling,
     rng: np.random.Generator,
     admissible: Starts | None = None,
+    *,
+    reach: int | None = None,
 ) -> tuple[int, int]:
     """Draws where the two clips of a video start.
 
     Both are uniform over the starts that are allowed and independent; or with `sampling.near`, the second is
-    drawn from all frames within `length` of the first, and moved to the nearest start that is allowed, and
+    drawn from all frames within `reach` of the first, and moved to the nearest start that is allowed, and
     within that distance too (the earlier of two equally near).
 
     Args:
@@ -42,6 +39,7 @@ def draw_starts(
         length: frames that a clip needs: its span, or its window.
         admissible: ascending starts that are allowed, of which those that leave room for `length` count;
             see `moving_starts`. None: all.
+        reach: frames; None: `length`.
 
     Source: METHODS §0; MSCL, motion differential sampling.
     """
@@ -52,42 +50,45 @@ def draw_starts(
     first = int(allowed[rng.integers(len(allowed))])
     if not sampling.near:
         return first, int(allowed[rng.integers(len(allowed))])
-    low, high = max(first - length, 0), min(first + length, starts - 1)
+    reach = length if reach is None else reach
+    low, high = max(first - reach, 0), min(first + reach, starts - 1)
     wanted = rng.integers(low, high + 1)
     close = allowed[(low <= allowed) & (allowed <= high)]  # at least the first
     return first, int(close[np.abs(close - wanted).argmin()])
 
 
-def clip_scores(change: Scores, clip: Clip) -> Scores:
+def clip_scores(change: Scores, clip: Clip, length: int | None = None) -> Scores:
     """How much the motion changes in each clip of a video: the mean of d over the frames of the clip.
 
     Args:
         change: (F,) scores d of the frames; see `kinevec.motion.statistics.color_differential`.
+        length: frames that must fit after a start; None: those of the clip.
 
     Returns:
-        (starts,), for every start whose clip fits; of a looped video, for every frame.
+        (starts,), for every start where they fit; of a looped video, for every frame.
 
     Source: MSCL, motion differential sampling.
     """
-    starts: Starts = np.arange(_starts(len(change), clip.span))
+    starts: Starts = np.arange(_starts(len(change), clip.span if length is None else length))
     numbers = starts[:, None] + np.arange(clip.frames) * clip.stride
     return np.asarray(change[numbers % len(change)].mean(axis=1, dtype=np.float64))
 
 
-def moving_starts(change: Scores, clip: Clip) -> Starts:
+def moving_starts(change: Scores, clip: Clip, length: int | None = None) -> Starts:
     """The starts whose clip scores above the video's median, ascending; all where none does, or none fits.
 
     MSCL's released code also scores clips that run past the end, as if their missing frames did not change,
     which bans the end of every video; here only clips that fit compete.
 
     Args:
-        change: as for `clip_scores`.
+        change, length: as for `clip_scores`.
 
     Source: MSCL, motion differential sampling.
     """
-    scores = clip_scores(change, clip)
+    scores = clip_scores(change, clip, length)
     above = np.flatnonzero(scores > np.median(scores))
-    return above if len(above) and not is_short(len(change), clip) else np.arange(len(scores))
+    short = len(change) < (clip.span if length is None else length)
+    return above if len(above) and not short else np.arange(len(scores))
 
 
 def even_clips(frames: int, clip: Clip, count: int) -> list[list[int]]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from kinevec.data.decode import Clip, VideoInfo, iter_frames, probe, read_clip
 from kinevec.data.records import Record
+from kinevec.data.whole import write_whole
 from kinevec.errors import DataError, OutputError, VideoError
 
 log = logging.getLogger(__name__)
@@ -141,10 +142,12 @@ V = TypeVar("V", bound=Videos)
 
 
 def fingerprint(videos: Videos) -> str:
-    """The same for the same names in the same order only."""
+    """The same for the same names in the same order, of videos as long and as large, only; no file is read."""
     digest = hashlib.blake2b(digest_size=16)
     for name in videos.names():
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+    for values in (videos.frames, videos.sizes):
+        digest.update(np.asarray(values, dtype="<i4").tobytes())
     return digest.hexdigest()
 
 
@@ -174,12 +177,17 @@ def open_videos(records: Sequence[Record], progress: Progress | None = None) -> 
 
 
 def write_rejected(rejected: Sequence[Rejected], path: Path) -> None:
-    """Writes `name,reason` lines; an empty list leaves only the header."""
+    """Writes `name,reason` lines; an empty list leaves only the header.
+
+    Raises:
+        OutputError: it cannot be written; the file is as before.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", "reason"])
     writer.writerows((item.name, item.reason) for item in rejected)
-    path.write_text(text.getvalue(), "utf-8", "surrogateescape")  # names may hold bytes that are no text
+    names = text.getvalue().encode("utf-8", "surrogateescape")  # they may hold bytes that are no text
+    write_whole(path, lambda aside: aside.write_bytes(names))
 
 
 class FileSource:

@@ -31,6 +31,7 @@ from kinevec.models.convert import (
     with_epsilon,
 )
 from kinevec.runtime import seeded
+from kinevec.train.checkpoint import DIGEST
 
 KINETICS = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)  # mean, std as torchvision's
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -202,7 +203,9 @@ def bring(
         raise ConfigError(f"unknown kind '{kind}'; known: {', '.join(KINDS)}")
     if path.suffix == SAFE:
         weights, header = read_safetensors(path)
-        if {"config", "step"} <= header.keys() or (path.name == WEIGHTS and is_exported(path.parent)):
+        if ("config" in header and header.keys() & {"step", DIGEST}) or (
+            path.name == WEIGHTS and is_exported(path.parent)
+        ):
             raise CheckpointError(
                 f"{path}: is an encoder of kinevec, with nothing to convert: use it as it is, as in `kinevec eval`, or "
                 "`kinevec export` it"

@@ -124,14 +124,17 @@ def _from_run(path: Path, source: str, weights: dict[str, Tensor], header: dict[
         )
     try:
         config = from_dict(Config, tomllib.loads(header["config"]))
-        step = int(header["step"])
-    except (KeyError, ValueError) as error:  # a TOMLDecodeError is a ValueError
+        step = int(header["step"]) if "step" in header else None
+        facts = dict(json.loads(header.get("facts", "{}")))
+    except (KeyError, TypeError, ValueError) as error:  # a TOMLDecodeError is a ValueError
         raise CheckpointError(f"{path}: damaged, or not written by kinevec ({error})") from error
     if DIGEST in header and header[DIGEST] != weights_digest(weights):  # files of earlier versions have none
         raise CheckpointError(
             f"{path}: damaged: its weights are not those that were written (their digest differs)"
         )
-    return Loaded(fitted(config.model.name, weights, path), config, source, step, _counts(path.parent / RUN))
+    return Loaded(
+        fitted(config.model.name, weights, path), config, source, step, facts | _counts(path.parent / RUN)
+    )
 
 
 def _counts(path: Path) -> dict[str, Any]:

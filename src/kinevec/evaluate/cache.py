@@ -54,6 +54,8 @@ class FeatureCache:
                 raise ValueError("its content is not what was written")
             if clips.ndim != 3 or len(clips) != len(collection):
                 raise ValueError(f"it holds {clips.shape} for {len(collection)} videos")
+            if not np.isfinite(clips).all():
+                raise ValueError("its features are not finite")
         except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
             log.warning("%s is damaged and is computed anew: %s", path, error)
             return None

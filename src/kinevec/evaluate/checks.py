@@ -7,7 +7,6 @@ from pathlib import Path
 
 from kinevec.config import Clip
 from kinevec.data.records import Record
-from kinevec.data.sampling import is_short
 from kinevec.data.source import Collection
 from kinevec.errors import DataError, InputError
 from kinevec.evaluate.protocols import Settings
@@ -48,7 +47,14 @@ def _check_labels(train: Sequence[Record], test: Sequence[Record]) -> None:
             f"the {sum(bool(record.label) for record in train)} labelled videos of the train split have one label "
             f"('{known[0]}'); scores need at least 2 to tell apart"
         )
-    new = sorted({record.label for record in test if record.label} - set(known))
+    asked = {record.label for record in test if record.label}
+    if len(asked) == 1:
+        log.warning(
+            "all labelled test videos have one label ('%s'); retrieval, which centres them by their own mean, takes away "
+            "what they have in common, so that R@k says little",
+            next(iter(asked)),
+        )
+    new = sorted(asked - set(known))
     if not new:
         return
     count = sum(record.label in new for record in test)
@@ -80,7 +86,7 @@ def check_shots(collection: Collection, settings: Settings) -> None:
 
 def warn_looped(collection: Collection, clip: Clip) -> int:
     """How many videos are shorter than a clip and must be looped; warns of any."""
-    count = sum(is_short(info.frames, clip) for info in collection.infos)
+    count = sum(info.frames < clip.span for info in collection.infos)
     if count:
         log.warning(
             "%d of %d videos are shorter than a clip (%d frames: %d at stride %d) and are looped",
@@ -95,8 +101,8 @@ def trained_on(run: Path, collection: Collection) -> int | None:
     count = count_seen(run, test)
     if count:
         log.warning(
-            "%d of %d test videos were trained on (without labels); give pretraining and evaluation the same list, "
-            "or name the splits in it",
-            *(count, len(test)),
+            "%d of %d test videos were trained on by %s (without labels); give pretraining and evaluation the same "
+            "list, or name the splits in it",
+            *(count, len(test), run),
         )
     return count

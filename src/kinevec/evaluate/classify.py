@@ -81,21 +81,32 @@ def folds(labels: Sequence[str], groups: Sequence[str | None], rng: np.random.Ge
     """(V,) numbers of the folds for cross-validation, below `FOLDS`.
 
     Groups are kept whole where there are at least two and no label lives in a single one; otherwise the videos of
-    each label are dealt out evenly.
+    each label are dealt out evenly. A video without a group is one by itself.
     """
-    known = sorted({group for group in groups if group})
-    homes: dict[str, set[str | None]] = {}
-    for label, group in zip(labels, groups, strict=False):
-        homes.setdefault(label, set()).add(group)
     result = np.zeros(len(labels), dtype=np.int64)
-    if len(known) > 1 and all(groups) and min(len(home) for home in homes.values()) > 1:
+    if keeps_groups(labels, groups):
+        names = _group_names(groups)
+        known = sorted(set(names))
         rank = {known[place]: order for order, place in enumerate(rng.permutation(len(known)))}
-        result[:] = [rank[group] % FOLDS for group in groups if group]
+        result[:] = [rank[name] % FOLDS for name in names]
         return result
     for label in sorted(set(labels)):
         places = rng.permutation([i for i, other in enumerate(labels) if other == label])
         result[places] = np.arange(len(places)) % FOLDS
     return result
+
+
+def keeps_groups(labels: Sequence[str], groups: Sequence[str | None]) -> bool:
+    """Whether `folds` keeps groups whole."""
+    homes: dict[str, set[str]] = {}
+    for label, name in zip(labels, _group_names(groups), strict=False):  # no groups at all: an empty list
+        homes.setdefault(label, set()).add(name)
+    return len({group for group in groups if group}) > 1 and min(map(len, homes.values())) > 1
+
+
+def _group_names(groups: Sequence[str | None]) -> list[str]:
+    """A name for each video's group; \0 keeps those of videos without one apart from all others."""
+    return [group or f"\0{place}" for place, group in enumerate(groups)]
 
 
 def _best_penalty(x: Tensor, y: Tensor, classes: int, fold: Tensor) -> float:

@@ -63,6 +63,7 @@ def compare(first: Content, second: Content) -> Comparison:
     place = {video: i for i, video in enumerate(b["videos"])}
     order = [place[video] for video in a["videos"]]
     mine, theirs = a["hits"][first["judged"]], b["hits"][second["judged"]]
+    check_scores(list(mine), second)
     found: dict[str, Difference] = {}
     for name in (name for hit in mine if hit in theirs for name in _scores_of(hit)):
         hits = hits_behind(name)
@@ -71,10 +72,6 @@ def compare(first: Content, second: Content) -> Comparison:
             np.array(theirs[hits], np.float64)[order],
             a["labels"],
             per_class=name.endswith(PER_CLASS),
-        )
-    if not found:
-        raise InputError(
-            f"no common score: one has {', '.join(mine)}; the other {', '.join(theirs)}. Name the same --protocols"
         )
     return Comparison(source(first), source(second), found, _notes(first, second))
 
@@ -88,6 +85,22 @@ def source(content: Content) -> str:
 def _scores_of(hits: str) -> list[str]:
     """The scores that some hits make, in the order of `Outcomes.names`."""
     return [hits, f"{hits.removesuffix(TOP5)}{PER_CLASS}"] if hits.endswith(TOP5) else [hits]
+
+
+def check_scores(mine: Sequence[str], other: Content) -> None:
+    """Refuses an evaluation without a common score.
+
+    Args:
+        mine: names of hits, as in `Outcomes.hits`.
+
+    Raises:
+        InputError: names the scores of both.
+    """
+    theirs = other["outcomes"]["hits"][other["judged"]]
+    if not set(mine) & set(theirs):
+        raise InputError(
+            f"no common score: one has {', '.join(mine)}; the other {', '.join(theirs)}. Name the same --protocols"
+        )
 
 
 def check_videos(mine: Mapping[str, str], other: Content) -> None:

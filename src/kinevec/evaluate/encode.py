@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinevec.config import Config
+from kinevec.errors import CheckpointError
 from kinevec.models.conv import channels_last
 from kinevec.models.guard import guard_bf16
 from kinevec.models.heads import pool
@@ -48,9 +49,18 @@ class ClipEncoder:
             guard_bf16(encoder, torch.zeros(2, 3, config.clip.frames, size, size, device=self.device))
 
     def __call__(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 clips (N, T, S, S, 3) → pooled features (N, C)."""
+        """uint8 clips (N, T, S, S, 3) → pooled features (N, C).
+
+        Raises:
+            CheckpointError: they are not finite.
+        """
         parts = [pool(self.map(clips[i : i + AT_ONCE])).cpu().numpy() for i in range(0, len(clips), AT_ONCE)]
         result: NDArray[np.float32] = np.concatenate(parts)
+        if not np.isfinite(result).all():  # one such row would spoil the mean that all others are centred by
+            raise CheckpointError(
+                "the encoder's features are not finite, so that nothing can be said of it: its weights are damaged or "
+                "its training went astray"
+            )
         return result
 
     def map(self, clips: NDArray[np.uint8]) -> Tensor:

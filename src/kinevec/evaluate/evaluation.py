@@ -16,7 +16,7 @@ from kinevec.evaluate.facts import facts_of
 from kinevec.evaluate.features import Extractor, Features
 from kinevec.evaluate.filed import Filed
 from kinevec.evaluate.finetune import finetune
-from kinevec.evaluate.outcomes import PER_CLASS, Outcomes, joined, repeated
+from kinevec.evaluate.outcomes import PER_CLASS, Outcomes, joined, of_the_same, repeated
 from kinevec.evaluate.protocols import BASIC, BASIC_SCORES, FINETUNE, Settings, chance_of, judge
 from kinevec.evaluate.protocols import CLIPS as CLIPS
 from kinevec.evaluate.result import outcomes_content, per_class, write_result
@@ -155,6 +155,7 @@ def evaluate(
             keep = save if key == next(iter(chosen)) else None
             told = (lambda seed, key=key: on_finetune(_words(key, seed, settings))) if on_finetune else None
             outcomes[key] = _judge(chosen[key], part, settings, device, keep, told)
+        outcomes = dict(zip(outcomes, of_the_same(list(outcomes.values())), strict=True))
     facts = facts_of(loaded, whole, settings, outcomes, seen) | {"provenance": provenance(device)}
     return Evaluation(
         {name: found.scores for name, found in outcomes.items()},
@@ -215,7 +216,8 @@ def _judge(
             )
             for turn, seed in enumerate(settings.seeds)
         ]
-        parts.append(repeated(found))
+        same = of_the_same([*parts, *found])
+        parts = [*same[: len(parts)], repeated(same[len(parts) :])]
     return joined(parts)
 
 

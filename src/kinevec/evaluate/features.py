@@ -15,7 +15,7 @@ from kinevec.data.decode import VideoInfo, read_clip
 from kinevec.data.records import Record
 from kinevec.data.sampling import even_clips
 from kinevec.data.source import Collection, Progress
-from kinevec.errors import DataError, VideoError
+from kinevec.errors import CheckpointError, DataError, VideoError
 from kinevec.evaluate.crops import crop_views
 from kinevec.evaluate.encode import ClipEncoder
 from kinevec.views.geometry import decode_size
@@ -103,6 +103,7 @@ def extract(
 
     Raises:
         DataError: not one video decodes.
+        CheckpointError: features that are not finite.
     """
     asked = (encoders, config, collection.infos, clips, crops)
     found: dict[int, Rows] = {}
@@ -138,7 +139,22 @@ def _here(
         except VideoError as error:
             yield number, error
         else:
-            yield number, {name: encoder(batch) for name, encoder in encode.items()}
+            yield number, encoded(encode, batch, info)
+
+
+def encoded(encode: Mapping[str, ClipEncoder], clips: NDArray[np.uint8], info: VideoInfo) -> Rows:
+    """What encoders make of the clips of a video.
+
+    Raises:
+        CheckpointError: features that are not finite; names encoder and video.
+    """
+    rows = {}
+    for name, encoder in encode.items():
+        try:
+            rows[name] = encoder(clips)
+        except CheckpointError as error:
+            raise CheckpointError(f"{name}, {info.path}: {error}") from error
+    return rows
 
 
 def clips_of(config: Config, info: VideoInfo, clips: int, crops: int = 1) -> NDArray[np.uint8]:

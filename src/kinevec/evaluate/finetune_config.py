@@ -84,5 +84,5 @@ def learning_rate(epoch: int, config: FinetuneConfig) -> float:
     """
     if config.schedule == "cosine":
         return config.lr * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
-    passed = sum(epoch >= round(share * config.epochs) for share in config.drops)
+    passed = sum(epoch >= max(1, round(share * config.epochs)) for share in config.drops)
     return config.lr * config.factor**passed

@@ -14,7 +14,7 @@ from kinevec.data.decode import VideoInfo
 from kinevec.data.reasons import Unusable
 from kinevec.errors import VideoError
 from kinevec.evaluate.encode import ClipEncoder, settled
-from kinevec.evaluate.features import Rows, clips_of
+from kinevec.evaluate.features import Rows, clips_of, encoded
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Extracting:
                 batch = clips_of(self.config, job[1], self.clips, self.crops)
             except VideoError as error:
                 return error
-            return {name: encoder(batch) for name, encoder in encode.items()}
+            return encoded(encode, batch, job[1])
 
         return extract
 

@@ -1,10 +1,12 @@
 """Which test videos a protocol gets right: what scores, intervals and comparisons are made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kinevec.errors import DataError
 
 Floats = NDArray[np.float64]
 
@@ -53,6 +55,21 @@ class Outcomes:
         """(V,) hits behind a score; behind the mean over classes stand those of top-1."""
         return self.hits[hits_behind(name)]
 
+    def only(self, videos: Container[str]) -> "Outcomes":
+        """Of some of the videos. The spread stays that over all: it takes every repetition to find it."""
+        kept = [place for place, video in enumerate(self.videos) if video in videos]
+        if len(kept) == len(self.videos):
+            return self
+        return replace(
+            self,
+            videos=tuple(self.videos[i] for i in kept),
+            labels=tuple(self.labels[i] for i in kept),
+            hits={name: hits[kept] for name, hits in self.hits.items()},
+            predicted={
+                name: [[row[i] for i in kept] for row in rows] for name, rows in self.predicted.items()
+            },
+        )
+
     def weights(self, name: str) -> Floats:
         """(V,) weight of each video in a score, of sum 1."""
         return weights(self.labels, per_class=name.endswith(PER_CLASS))
@@ -98,6 +115,18 @@ def classified(
     hits = {f"{protocol} {TOP1}": right[:, 0].astype(float), f"{protocol} {TOP5}": right.any(1).astype(float)}
     known = {protocol: facts} if facts is not None else {}
     return Outcomes(tuple(videos), tuple(labels), hits, {protocol: [ranked[:, 0].tolist()]}, facts=known)
+
+
+def of_the_same(parts: Sequence[Outcomes]) -> list[Outcomes]:
+    """Outcomes of the videos that all have: a file may be read once and not the next time.
+
+    Raises:
+        DataError: they have none in common.
+    """
+    common = set.intersection(*(set(part.videos) for part in parts))
+    if not common:
+        raise DataError("no test video could be read every time that it was needed")
+    return [part.only(common) for part in parts]
 
 
 def joined(parts: Sequence[Outcomes]) -> Outcomes:

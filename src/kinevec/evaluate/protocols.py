@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from kinevec.config import check
-from kinevec.evaluate.classify import linear_probe
+from kinevec.evaluate.classify import keeps_groups, linear_probe
 from kinevec.evaluate.features import Features
 from kinevec.evaluate.finetune_config import FinetuneConfig
 from kinevec.evaluate.knn import TEMPERATURE, K, few_shot, knn
-from kinevec.evaluate.outcomes import PER_CLASS, TOP1, TOP5, Outcomes, joined, repeated
+from kinevec.evaluate.outcomes import PER_CLASS, SHOT, TOP1, TOP5, Outcomes, joined, repeated
 from kinevec.evaluate.retrieval import KS, retrieval_hits
 
 CLIPS = 10  # a video, even in time (METHODS §3)
@@ -51,6 +51,19 @@ class Settings:
     def tuning(self, seed: int) -> FinetuneConfig:
         """The fine-tuning of one seed, tested on the same clips and crops as the rest."""
         return replace(self.finetune, clips=self.clips, crops=self.crops, seed=seed)
+
+
+def hits_of(settings: Settings) -> list[str]:
+    """Names of the scores that every video has a hit or a miss for, as in `Outcomes.hits`."""
+    classifiers = {
+        "linear": ["linear"],
+        "knn": ["knn"],
+        "few-shot": [f"{shots}{SHOT}" for shots in settings.shots],
+        FINETUNE: [settings.finetune.protocol],
+    }
+    words = [word for name in settings.protocols for word in classifiers.get(name, [])]
+    ranked = [f"R@{k}" for k in KS] if "retrieval" in settings.protocols else []
+    return ranked + [f"{word} {part}" for word in words for part in (TOP1, TOP5)]
 
 
 def judge(features: Features, settings: Settings) -> Outcomes | None:
@@ -104,7 +117,8 @@ def _linear(train: Features, test: Features, seed: int) -> Outcomes:
     groups = [record.group for record in train.collection.records]
     probe = linear_probe(train.clips, train.labels, test.clips, test.labels, groups=groups, seed=seed)
     hits = probe.hits.astype(float)
-    facts = {"linear": {"penalty": probe.penalty, "selected_on": "held-out train videos"}}
+    held_out = "held-out train videos" + (", groups kept whole" if keeps_groups(train.labels, groups) else "")
+    facts = {"linear": {"penalty": probe.penalty, "selected_on": held_out}}
     return Outcomes(
         tuple(test.collection.names()),
         tuple(test.labels),

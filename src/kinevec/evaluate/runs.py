@@ -7,7 +7,8 @@ from kinevec.config import INCIDENTAL, differences
 from kinevec.encoders import Loaded
 from kinevec.errors import InputError
 from kinevec.evaluate.evaluation import Evaluation
-from kinevec.evaluate.outcomes import repeated
+from kinevec.evaluate.facts import DOUBTFUL
+from kinevec.evaluate.outcomes import of_the_same, repeated
 
 OTHERWISE = INCIDENTAL | {"train.seed", "views.color_on", "data.store", "flow.store"}
 
@@ -27,6 +28,9 @@ def check_repetitions(encoders: Sequence[Loaded]) -> None:
         ]
         if first.step != other.step:
             lines.append(f"steps: {first.step} → {other.step}")
+        videos = [one.facts.get("videos") for one in (first, other)]
+        if None not in videos and videos[0] != videos[1]:
+            lines.append(f"videos trained on: {videos[0]} → {videos[1]}")
         if lines:
             raise InputError(
                 f"{other.source} was not made as {first.source}, so that their mean says nothing: "
@@ -44,14 +48,25 @@ def check_repetitions(encoders: Sequence[Loaded]) -> None:
 def merged(evaluations: Sequence[Evaluation]) -> Evaluation:
     """The mean over runs on the same videos: mean hits of each test video, spread of the scores over runs.
 
-    Features are not kept. The facts are the first one's, and of each run its own under "runs".
+    Features are not kept. The facts are the first one's, but of counts of doubtful videos (`DOUBTFUL`) the largest;
+    and of each run its own under "runs".
 
     Raises:
         ValueError: they saw different test videos.
     """
     first = evaluations[0]
-    outcomes = {name: repeated([found.outcomes[name] for found in evaluations]) for name in first.outcomes}
-    runs = [{**found.facts["run"], "scores": found.scores} for found in evaluations]
-    facts = {key: value for key, value in first.facts.items() if key != "run"} | {"runs": runs}
+    names = list(first.outcomes)
+    same = iter(of_the_same([found.outcomes[name] for name in names for found in evaluations]))
+    outcomes = {name: repeated([next(same) for _ in evaluations]) for name in names}
+    counts = [{key: found.facts["data"].get(key) for key in DOUBTFUL} for found in evaluations]
+    most = {
+        key: max((count[key] for count in counts if count[key] is not None), default=None) for key in DOUBTFUL
+    }
+    runs = [
+        {**found.facts["run"], **count, "scores": found.scores}
+        for found, count in zip(evaluations, counts, strict=True)
+    ]
+    data = first.facts["data"] | most | {"test": len(next(iter(outcomes.values())).videos)}
+    facts = {key: value for key, value in first.facts.items() if key != "run"} | {"data": data, "runs": runs}
     scores = {name: found.scores for name, found in outcomes.items()}
     return replace(first, scores=scores, features={}, facts=facts, outcomes=outcomes)

@@ -20,14 +20,19 @@ Ends = tuple[float, float]
 
 
 def too_few(hits: Floats, weight: Floats) -> bool:
-    """Whether a share is to have a score interval: few videos, or nearly all of them alike.
+    """Whether a share is to have a score interval: few videos, few hits or misses, or nearly all videos alike.
+
+    Where something was repeated, all videos may be half right, which is a share in the middle and knows as little
+    of what other videos would give.
 
     Args:
         hits: (V,) in [0, 1].
         weight: (V,) of sum 1.
     """
     share, count = _share(hits, weight), effective_count(weight)
-    return count < FEW_VIDEOS - ROUNDING or count * min(share, 1 - share) < FEW_CASES - ROUNDING
+    _, place = np.unique(np.round(hits, 6), return_inverse=True)
+    other = 1 - float(np.bincount(place, weight).max())  # than the most frequent value
+    return count < FEW_VIDEOS - ROUNDING or count * min(share, 1 - share, other) < FEW_CASES - ROUNDING
 
 
 def effective_count(weight: Floats) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 
 from kinevec.config import Config
 from kinevec.encoders import Loaded
+from kinevec.evaluate.facts import leaked
 
 SURE = 99.0  # percent; a score that guessing reaches says nothing
 
@@ -120,6 +121,8 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
         [f"in brackets {100 * level:.0f} % intervals over test videos"] if isinstance(level, float) else []
     )
     notes += ["all in percent. `eval.json` has the protocol."]
+    if doubt := leaked(data):
+        notes[-1] += f" **{doubt[0].upper()}{doubt[1:]}: these scores are too high.**"
     return "## Evaluation\n\n" + "\n".join(lines) + f"\n\n{'; '.join(notes)}\n"
 
 

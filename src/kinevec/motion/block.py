@@ -64,16 +64,24 @@ class Block:
         return decode(self.codes[rows], np.asarray(self.steps[rows]))
 
     def change_of(self, frames: int) -> NDArray[np.float32]:
-        """Change of motion of each of the video's F frames, (F,); none at its end, where the flow repeats.
+        """Change of motion of each of the video's F frames, (F,).
+
+        At its end, where the flow repeats, it is not known: the last change that is known stands for it, since a
+        change of 0 would keep the end of every video from being sampled.
 
         Raises:
             ValueError: it was not measured.
         """
         if np.isnan(self.change).any():
             raise ValueError("the change of motion was not measured: build with scores=True")
-        result = np.zeros(frames, np.float32)
-        result[: len(self.change)] = self.change
-        return result
+        return with_end(self.change[:-1], frames)
+
+
+def with_end(change: Values, frames: int) -> NDArray[np.float32]:
+    """(F,) changes of motion, of which the first ones are known; the last of these is repeated, 0 where there is none."""
+    result = np.full(frames, change[-1] if len(change) else 0, np.float32)
+    result[: len(change)] = change
+    return result
 
 
 def write_block(file: BinaryIO, source: Source, index: int, flow: config.Flow, *, scores: bool) -> Shape:

@@ -39,7 +39,7 @@ class Filter:
             marks = ", ".join("?" * len(self.splits))
             parts.append((f"coalesce(v.split, '') IN ({marks})", list(self.splits)))
         if self.text:
-            parts.append(("instr(lower(v.name), lower(?)) > 0", [self.text]))
+            parts.append(("instr(folded(v.name), ?) > 0", [self.text.casefold()]))
         for condition, value in (
             ("c.start >= ?", self.after),
             ("c.stop <= ?", self.before),

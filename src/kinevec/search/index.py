@@ -98,7 +98,7 @@ class Index:
             with writing(folder):
                 for name in (DATABASE, f"{DATABASE}-journal"):
                     (folder / name).unlink(missing_ok=True)  # of a creation that was interrupted
-            save_encoder(folder, loaded.encoder, loaded.config, loaded.step or 0)
+            save_encoder(folder, loaded.encoder, loaded.config, loaded.step, loaded.facts)
             store = Store(folder / DATABASE, create=True)
             with store.transaction():
                 for key in ("generation", "rows"):

@@ -153,6 +153,8 @@ def _cut_out(info: VideoInfo, part: Part, target: Path) -> None:
     """Encodes the frames of a part at their times."""
     half = ALL / info.fps if info.fps else 0.0
     numbers = np.flatnonzero((info.times > part.start - half) & (info.times < part.stop - half))
+    if not len(numbers):  # in a gap of a video with frames at uneven times: the nearest frame stands there
+        numbers = np.array([np.abs(info.times - part.start).argmin()])
     times = np.rint((info.times[numbers] - info.times[numbers[0]]) * TICKS).astype(np.int64)
     plan = Plan(np.ones(len(numbers), np.int64), times, TICKS)
     size = target_size(info, SHORT_SIDE)

@@ -42,6 +42,8 @@ class Store:
             self.connection = sqlite3.connect(
                 uri, WAIT_SECONDS, isolation_level=None, check_same_thread=False, uri=True
             )
+            # SQLite itself knows the case of ASCII letters alone.
+            self.connection.create_function("folded", 1, str.casefold, deterministic=True)
             try:
                 self.connection.execute("PRAGMA foreign_keys = ON")
                 if create:

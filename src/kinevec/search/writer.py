@@ -63,7 +63,7 @@ class Writer:
         return [Known(id, path, name, Stamp(size, mtime), hash) for id, path, name, size, mtime, hash in rows]
 
     def put(self, record: Record, root: int, stamp: Stamp, digest: str, vectors: VideoVectors) -> int:
-        """Adds a video with its clips; one with the same path is replaced. Returns its number.
+        """Adds a video with its clips; one with the same path is replaced, but lives on in a copy. Returns its number.
 
         Raises:
             OutputError: it cannot be written; the index is as before.
@@ -78,8 +78,7 @@ class Writer:
                 )
             self.file(kind).append(at, block)
         with self.store.transaction() as database:
-            old = self.store.query("SELECT id FROM videos WHERE path = ?", (path,))
-            self._forget([id for (id,) in old])
+            self._replace(path)
             database.execute("DELETE FROM copies WHERE path = ?", (path,))
             database.execute("DELETE FROM rejected WHERE path = ?", (path,))
             video = database.execute(
@@ -129,7 +128,7 @@ class Writer:
 
     def reject(self, record: Record, stamp: Stamp | None, reason: str) -> None:
         """Notes a file that cannot be used. Where it was read, what the index holds of it was of another content,
-        and goes.
+        and goes, unless there is a copy of that.
 
         Args:
             stamp: None: it could not even be looked at, which may pass.
@@ -137,9 +136,7 @@ class Writer:
         path = str(record.path)
         with self.store.transaction() as database:
             if stamp is not None:
-                self._forget(
-                    [id for (id,) in self.store.query("SELECT id FROM videos WHERE path = ?", (path,))]
-                )
+                self._replace(path)
             seen = (stamp.size, stamp.mtime_ns) if stamp else (-1, -1)
             database.execute(
                 "INSERT OR REPLACE INTO rejected VALUES (?, ?, ?, ?, ?)", (path, record.name, *seen, reason)
@@ -147,21 +144,8 @@ class Writer:
 
     def remove(self, videos: Sequence[int]) -> None:
         """Takes videos out; one of which the index knows a copy stays, as that copy."""
-        with self.store.transaction() as database:
-            gone = []
-            for id in videos:
-                copies = self.store.query("SELECT * FROM copies WHERE video = ? ORDER BY path", (id,))
-                there = next((copy for copy in copies if os.path.exists(copy[0])), None)
-                if there is None:
-                    gone.append(id)
-                    continue
-                path, root, name, _, size, mtime_ns = there
-                database.execute("DELETE FROM copies WHERE path = ?", (path,))
-                database.execute(
-                    "UPDATE videos SET path = ?, root = ?, name = ?, size = ?, mtime_ns = ? WHERE id = ?",
-                    (path, root, name, size, mtime_ns, id),
-                )
-            self._forget(gone)
+        with self.store.transaction():
+            self._let_go(videos)
 
     def pack(self, *, always: bool = False) -> None:
         """Writes the vectors anew without the rows of removed clips, where these are many."""
@@ -199,6 +183,27 @@ class Writer:
             for path in self.folder.glob(f"{kind}-*.f32"):
                 if path not in current:
                     path.unlink()
+
+    def _replace(self, path: str) -> None:
+        """Lets go of the video at a path, whose content is another now; inside a transaction."""
+        self._let_go([id for (id,) in self.store.query("SELECT id FROM videos WHERE path = ?", (path,))])
+
+    def _let_go(self, videos: Sequence[int]) -> None:
+        """Deletes videos; one of which there is a copy goes on as that copy. Inside a transaction."""
+        gone = []
+        for id in videos:
+            copies = self.store.query("SELECT * FROM copies WHERE video = ? ORDER BY path", (id,))
+            there = next((copy for copy in copies if os.path.exists(copy[0])), None)
+            if there is None:
+                gone.append(id)
+                continue
+            path, root, name, _, size, mtime_ns = there
+            self.store.connection.execute("DELETE FROM copies WHERE path = ?", (path,))
+            self.store.connection.execute(
+                "UPDATE videos SET path = ?, root = ?, name = ?, size = ?, mtime_ns = ? WHERE id = ?",
+                (path, root, name, size, mtime_ns, id),
+            )
+        self._forget(gone)
 
     def _forget(self, videos: Sequence[int]) -> None:
         """Deletes videos and takes their clips out of the sums; inside a transaction."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinevec.evaluate.filed import data_key, data_name, evaluations_in, settings_behind
+from kinevec.evaluate.facts import leaked
+from kinevec.evaluate.filed import RESULT, data_key, data_name, evaluations_in, settings_behind
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Judged:
         chance: of the scores.
         settings: score → what decides what it measures.
         made: when, in ISO format.
+        file: its name.
+        step: training steps behind the encoder; None where that is not recorded.
+        leaked: how many test videos the encoder was trained on, in words; "" where none is known of.
     """
 
     data: str
@@ -28,6 +32,9 @@ class Judged:
     chance: Mapping[str, float]
     settings: Mapping[str, Mapping[str, Any]]
     made: str
+    file: str = RESULT
+    step: int | None = None
+    leaked: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,10 +60,22 @@ def read_judged(folder: Path) -> tuple[tuple[Judged, ...], list[str]]:
             wrong.append(f"{path.name} cannot be read ({type(error).__name__})")
             continue
         try:
-            found.append(_judged(content))
+            found.append(_judged(content, path.name))
         except (AttributeError, KeyError, TypeError, ValueError):
             wrong.append(f"{path.name} holds something else")
     return tuple(found), wrong
+
+
+def remarks_on(judged: Judged, step: int) -> list[str]:
+    """Why its scores may mislead.
+
+    Args:
+        step: that the run's log has come to.
+    """
+    found = [f"{judged.file}: {judged.leaked}"] if judged.leaked else []
+    if judged.step is not None and step and judged.step != step:
+        found.append(f"{judged.file} judges step {judged.step}, and the log goes to step {step}")
+    return found
 
 
 def score_tables(runs: Sequence[Sequence[Judged]]) -> dict[str, list[ScoreRow]]:
@@ -98,7 +117,7 @@ def _rows(name: str, runs: Sequence[Sequence[Judged]]) -> list[ScoreRow]:
     return rows
 
 
-def _judged(content: Any) -> Judged:
+def _judged(content: Any, file: str) -> Judged:
     mine = content["scores"].get(content.get("judged", "trained"), {})
     known = {name: float(value) for name, value in mine.items() if isinstance(value, int | float)}
     chance = content.get("chance", {})
@@ -109,6 +128,9 @@ def _judged(content: Any) -> Judged:
         {name: float(chance[name]) for name in known if name in chance},
         {name: settings_behind(name, content) for name in known},
         str(content.get("provenance", {}).get("made", "")),
+        file,
+        content.get("run", {}).get("step"),
+        leaked(content.get("data", {})),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from kinevec import config as configuration
 from kinevec.config import Config
 from kinevec.errors import ConfigError, InputError
-from kinevec.show.judged import Judged, read_judged
+from kinevec.show.judged import Judged, read_judged, remarks_on
 from kinevec.train.log import read_log
 
 TITLES = {
@@ -158,6 +158,8 @@ def read_run(folder: Path, name: str) -> Run:
         remarks.append("nothing logged yet")
     elif total is not None and entries[-1]["step"] < total:
         remarks.append(f"unfinished: step {entries[-1]['step']} of {total}")
+    step = int(entries[-1]["step"]) if entries else 0
+    remarks += [remark for one in judged for remark in remarks_on(one, step)]
     return Run(name, config, total, entries, judged, tuple(remarks))
 
 

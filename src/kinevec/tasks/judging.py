@@ -18,12 +18,12 @@ from kinevec.errors import DataError, InputError, OutputError
 from kinevec.evaluate import evaluation
 from kinevec.evaluate.cache import FeatureCache
 from kinevec.evaluate.classifier import is_classifier
-from kinevec.evaluate.compare import Comparison, check_videos
+from kinevec.evaluate.compare import Comparison, check_scores, check_videos
 from kinevec.evaluate.compare import compare as compare_contents
 from kinevec.evaluate.evaluation import Evaluation
 from kinevec.evaluate.filed import RESULT, Filed, is_evaluation, place_for
 from kinevec.evaluate.on_ray import OnRay
-from kinevec.evaluate.protocols import FINETUNE, Settings
+from kinevec.evaluate.protocols import FINETUNE, Settings, hits_of
 from kinevec.evaluate.result import read_result
 from kinevec.evaluate.runs import check_repetitions, merged
 from kinevec.show.confusion import write_confusion
@@ -101,6 +101,7 @@ def evaluate(
         )
     if other is not None:
         check_videos(_tested(collection, other["data"].get("rejected", {})), other)
+        check_scores(hits_of(settings), other)
     found = [
         evaluation.evaluate(
             one,
@@ -118,9 +119,13 @@ def evaluate(
     ]
     result = found[0] if len(found) == 1 else merged(found)
     result = replace(result, facts=result.facts | {"data": {**result.facts["data"], "folder": str(data)}})
+    unlike: InputError | None = None  # found after all the work, whose result is kept
     if other is not None:
-        compared = compare_contents(result.content, other).content
-        result = replace(result, facts=result.facts | {"against": {"file": str(file), **compared}})
+        try:
+            compared = compare_contents(result.content, other).content
+            result = replace(result, facts=result.facts | {"against": {"file": str(file), **compared}})
+        except InputError as error:
+            unlike = error
     make_folder(target.parent)
     with in_turn(target.parent):  # from the choice of a name until it is taken
         filed = Filed(target) if out else place_for(target.parent, result.content)
@@ -128,6 +133,10 @@ def evaluate(
         result.write(filed.path)
     if figures:
         _write_figures(result, filed.path)
+    if unlike is not None:
+        raise InputError(
+            f"{unlike}. The scores were written to {filed.path}, without a comparison"
+        ) from unlike
     return result
 
 

@@ -6,6 +6,7 @@ using the encoder needs: weights, and the configuration in the header).
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -157,10 +158,23 @@ def _check_config(folder: Path, saved: dict[str, Any], config: Config) -> None:
         )
 
 
-def save_encoder(folder: Path, encoder: torch.nn.Module, config: Config, step: int) -> None:
-    """Writes the encoder's weights with the configuration, the step and their digest in the file's header."""
+def save_encoder(
+    folder: Path,
+    encoder: torch.nn.Module,
+    config: Config,
+    step: int | None,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes the encoder's weights with the configuration, the step and their digest in the file's header.
+
+    Args:
+        step: None where it is not known.
+        facts: what else is known of its making, as `kinevec.encoders.Loaded.facts`.
+    """
     weights = {name: value.contiguous() for name, value in encoder.state_dict().items()}
-    header = {"config": to_toml(config), "step": str(step), DIGEST: weights_digest(weights)}
+    header = {"config": to_toml(config), DIGEST: weights_digest(weights)}
+    header |= {"step": str(step)} if step is not None else {}
+    header |= {"facts": json.dumps(facts)} if facts else {}
     # Its own way to write a file leaves another one behind when it is killed, and lets nobody else read it.
     content = safetensors.torch.save(weights, header)
     write_whole(folder / ENCODER, lambda aside: aside.write_bytes(content))

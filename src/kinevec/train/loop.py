@@ -8,13 +8,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kinevec import config as configuration
 from kinevec import ranks
 from kinevec.config import Config, differences, to_toml
 from kinevec.data.lock import LOCK, alone, refuse_busy
-from kinevec.data.sampling import is_short
 from kinevec.data.script import check_script
 from kinevec.data.source import Progress, Videos, write_rejected
 from kinevec.data.whole import write_text
@@ -175,15 +172,12 @@ def _check_enough(videos: Videos) -> None:
 
 def _describe(folder: Path, config: Config, videos: Videos, facts: dict[str, Any], *, resumed: bool) -> None:
     """Writes down how the run is made; a resumed run keeps what was written and adds to it."""
-    lengths, counts = np.unique(videos.frames, return_counts=True)
-    short = sum(
-        int(n) for frames, n in zip(lengths, counts, strict=True) if is_short(int(frames), config.clip)
-    )
+    short = int((videos.frames < config.length).sum())
     if short:
         clip = config.clip
         log.warning(
             "%d of %d videos are shorter than a clip (%d frames: %d at stride %d) and are looped",
-            *(short, len(videos), clip.span, clip.frames, clip.stride),
+            *(short, len(videos), config.length, clip.frames, clip.stride),
         )
     if config.method.queue >= len(videos):
         log.warning(

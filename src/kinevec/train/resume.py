@@ -41,7 +41,11 @@ def check_videos(folder: Path, saved: Mapping[str, Any], now: Mapping[str, Any])
     """
     if saved != now:
         other = saved["count"] != now["count"]
-        there = f"now there are {now['count']}" if other else "of which some have other names now"
+        there = (
+            f"now there are {now['count']}"
+            if other
+            else "of which some have another name, length or size now"
+        )
         raise CheckpointError(
             f"{folder}: was made on {saved['count']} videos, {there}; resume with the same data"
         )

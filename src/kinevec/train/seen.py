@@ -2,6 +2,7 @@
 
 import json
 import logging
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,12 +37,12 @@ def count_seen(run: Path, records: Sequence[Record]) -> int | None:
     listed = (run.parent if run.is_file() else run) / VIDEOS
     if not listed.is_file():
         return None
-    listing = json.loads(listed.read_text("utf-8"))
-    if isinstance(listing, list):
-        seen = set(listing)
-        return sum(str(record.path.resolve()) in seen for record in records)
     try:
+        listing = json.loads(listed.read_text("utf-8"))
+        if isinstance(listing, list):
+            seen = set(listing)
+            return sum(str(record.path.resolve()) in seen for record in records)
         return int(read_listing(listing).holds([record.path for record in records]).sum())
-    except KinevecError as error:
+    except (OSError, ValueError, TypeError, LookupError, zlib.error, KinevecError) as error:
         log.warning("cannot say which videos %s was trained on: %s", run, error)
         return None

@@ -1,5 +1,6 @@
 """Where the clips of a run come from: frames, their optical flow, and how much their motion changes."""
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from kinevec.motion.cache import FlowCache, has_cache, open_cache
 from kinevec.motion.frames import ComputedFlow, Flows
 from kinevec.motion.store import FlowStore
 from kinevec.runtime import cores
+
+log = logging.getLogger(__name__)
 
 FRAMES = "frames.raw"  # decoded frames, while a run goes on
 FLOW = "flow.raw"  # their flow, likewise
@@ -134,6 +137,12 @@ def _open_change(config: Config, videos: Videos, flows: Flows | None) -> Change 
     if isinstance(flows, FlowStore | FlowCache):  # the scores of this very flow
         return flows.change
     if isinstance(videos, Manifest):
+        if config.flow.gap != 1:
+            log.warning(
+                "sampling.moving goes by how motion changes from each frame to the next, as `kinevec prepare` measured "
+                "it, and not over %d frames (flow.gap): run `kinevec flow` on this folder for that, or set flow.gap=1",
+                config.flow.gap,
+            )
         return _Measured(videos)
     raise DataError(
         "sampling.moving needs to know how each video moves: train on a folder made by `kinevec prepare`, "

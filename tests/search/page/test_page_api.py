@@ -129,6 +129,16 @@ def test_films_of_clips(served: Served, tmp_path: Path) -> None:
     assert (part.status_code, len(part.content)) == (206, 100)
     preview = served.client.get(f"/media/video/{clip['video']}.mp4?from=0")
     assert preview.status_code == 200
+    # Another index at this address has other films of the same numbers: each is asked for again.
+    assert picture.headers["cache-control"] == "private, no-cache"
+    address = f"/media/clip/{clip['clip']}.jpg"
+    for known, status in (
+        (picture.headers["etag"], 304),
+        (f'"x", {picture.headers["etag"]}', 304),
+        ('"x"', 200),
+    ):
+        answer = served.client.get(address, headers={"if-none-match": known})
+        assert (answer.status_code, bool(answer.content)) == (status, status == 200)
 
 
 def test_the_map_as_columns(served: Served) -> None:

@@ -109,7 +109,7 @@ def _shown(collection: Collection, count: int, seed: int) -> set[str]:
     rows = sorted(by_label.values(), key=lambda names: names[0])
     turns = [name for turn in range(count) for names in rows for name in names[turn : turn + 1]]
     step = max(1, len(rows) // max(count, 1))
-    return set([*turns[: len(rows) : step], *turns][:count])
+    return set(list(dict.fromkeys([*turns[: len(rows) : step], *turns]))[:count])
 
 
 @dataclass

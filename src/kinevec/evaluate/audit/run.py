@@ -115,6 +115,9 @@ class _Card:
         self.swapped = self.donors != ""
         names = {record.name for record, other in zip(records, found.donors, strict=True) if other}
         self.given: Given = scoring.given(features, names)
+        # Retrieval centres the queries, so that what is set beside swapped videos is asked in the same company.
+        whole = original.split("train")
+        self.before = {BACKGROUND: {scoring.R1: scoring.nearest(original.split("test"), whole, names)}}
         self.chance = scoring.chance(train, test)
         self.donor_chance = (
             scoring.chance(train, self.donors[self.swapped].tolist()) if self.swapped.any() else {}
@@ -145,7 +148,9 @@ class _Card:
     def similarity(self) -> dict[str, float]:
         original = self.features[ORIGINAL]
         return {
-            condition: scoring.similarity(changed, original) for condition, changed in self.features.items()
+            condition: scoring.similarity(changed, original, self.counted(condition))
+            for condition, changed in self.features.items()
+            if self.counted(condition).any()
         }
 
     def _score(self, condition: str, labels: NDArray[np.str_]) -> Estimate:
@@ -172,11 +177,12 @@ class _Card:
     def _survives(self, condition: str, metric: str, labels: NDArray[np.str_]) -> Estimate:
         rows = self.counted(condition)
         if rows.sum() < 2:
-            return Estimate(None, undefined="no test video could be changed in this way")
-        original = self.given[ORIGINAL]["queries"][metric]
+            changed = "only one test video" if rows.any() else "no test video"
+            return Estimate(None, undefined=f"{changed} could be changed in this way")
+        original = self.before.get(condition, {}).get(metric, self.given[ORIGINAL]["queries"][metric])
         draws = bootstrap(int(rows.sum()), self.settings.resamples, self.settings.seed)
-        changed, before = ((found == self.truth)[rows].astype(np.float64) for found in (labels, original))
-        return survives(changed, before, self.chance[metric][rows], draws)
+        now, before = ((found == self.truth)[rows].astype(np.float64) for found in (labels, original))
+        return survives(now, before, self.chance[metric][rows], draws)
 
 
 def _facts(

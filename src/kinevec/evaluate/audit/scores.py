@@ -1,7 +1,7 @@
 """Which labels retrieval and the linear probe give to test videos, with one side changed or both."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ def given(features: Mapping[str, Features], swapped: set[str]) -> Given:
     """The labels that the test videos get: that of the nearest training video, and that of a linear probe.
 
     With both sides changed, the training videos are changed as the test videos are, and the probe is trained on
-    them; else they are as they are. Of the swapped background only training videos that were swapped take part.
+    them; else they are as they are. Of the swapped background only videos that were swapped take part: the other
+    test videos get "".
 
     Args:
         features: condition → features of all V videos, the original among them.
@@ -39,12 +40,13 @@ def given(features: Mapping[str, Features], swapped: set[str]) -> Given:
     result: Given = {}
     for condition, labels in zip(test, np.split(named, len(test)), strict=True):
         queries, gallery = test[condition], train[condition]
-        result[condition] = {"queries": {R1: _nearest(queries, train[ORIGINAL]), LINEAR: labels}}
+        asked = swapped if condition == BACKGROUND else None
+        result[condition] = {"queries": {R1: nearest(queries, train[ORIGINAL], asked), LINEAR: labels}}
         if condition == ORIGINAL:
             result[condition]["both"] = result[condition]["queries"]
         elif len(gallery.collection):
             probed = _probed(gallery, queries.videos, queries.labels)
-            result[condition]["both"] = {R1: _nearest(queries, gallery), LINEAR: probed}
+            result[condition]["both"] = {R1: nearest(queries, gallery, asked), LINEAR: probed}
     return result
 
 
@@ -64,10 +66,14 @@ def direction(forward: Features, backward: Features) -> Floats:
     return np.asarray(right.reshape(2, -1).mean(0), np.float64)
 
 
-def similarity(changed: Features, original: Features) -> float:
-    """Mean cosine between a test video's feature when changed and as it is, both centred by the original train mean."""
+def similarity(changed: Features, original: Features, counted: NDArray[np.bool_]) -> float:
+    """Mean cosine between a test video's feature when changed and as it is, both centred by the original train mean.
+
+    Args:
+        counted: (Q,) which test videos were changed, one at least.
+    """
     middle = original.split("train").videos.mean(0)
-    one, other = (prepared(found.split("test").videos, middle) for found in (changed, original))
+    one, other = (prepared(found.split("test").videos[counted], middle) for found in (changed, original))
     return float((one * other).sum(1).mean())
 
 
@@ -85,9 +91,19 @@ def chance(train: Sequence[str], wanted: Sequence[str]) -> dict[str, Floats]:
     return {R1: nearest, LINEAR: constant if constant.mean() > random.mean() else random}
 
 
-def _nearest(queries: Features, gallery: Features) -> Labels:
-    order, _ = neighbours(queries.videos, gallery.videos, 1)
-    return np.array(gallery.labels)[order[:, 0]]
+def nearest(queries: Features, gallery: Features, asked: Container[str] | None = None) -> Labels:
+    """(Q,) label of the training video that is nearest to each query.
+
+    Args:
+        asked: names of the queries that take part, also in the mean that they are centred by; the others get "".
+            None: all.
+    """
+    rows = np.array([asked is None or name in asked for name in queries.collection.names()], dtype=bool)
+    result = np.full(len(rows), "", dtype=np.array(gallery.labels).dtype)
+    if rows.any():
+        order, _ = neighbours(queries.videos[rows], gallery.videos, 1)
+        result[rows] = np.array(gallery.labels)[order[:, 0]]
+    return result
 
 
 def _probed(train: Features, videos: NDArray[np.float32], labels: Sequence[str]) -> Labels:

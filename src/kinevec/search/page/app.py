@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 JSON_LIMIT = 2**20  # bytes of a request
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-KEEP = {"Cache-Control": "private, max-age=3600"}  # films: their clip's number is never used again
+# Films may be kept, but are asked for each time: another index at this address has other clips of the same numbers.
+KEEP = {"Cache-Control": "private, no-cache"}
 
 Handler = Callable[[Request], Any]
 Call = Callable[[Mapping[str, Any]], Any]
@@ -137,9 +138,16 @@ def _upload(site: Site) -> Handler:
 def _media(find: Callable[[Request], Path]) -> Handler:
     async def respond(request: Request) -> Response:
         path = await run_in_threadpool(find, request)
-        return FileResponse(
-            path, headers=KEEP, media_type="image/jpeg" if path.suffix == ".jpg" else "video/mp4"
+        response = FileResponse(
+            path,
+            headers=KEEP,
+            media_type="image/jpeg" if path.suffix == ".jpg" else "video/mp4",
+            stat_result=path.stat(),
         )
+        known = [mark.strip() for mark in request.headers.get("if-none-match", "").split(",")]
+        if response.headers["etag"] in known:
+            return Response(status_code=304, headers={"etag": response.headers["etag"], **KEEP})
+        return response
 
     return respond
 
