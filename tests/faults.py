@@ -13,6 +13,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from numbered import numbered_video as numbered_video  # given on, so that tests import from here only
 from numbered import read_number as read_number
@@ -61,6 +62,38 @@ def audio_only(path: Path, seconds: float = 1.0) -> Path:
         frame.sample_rate = rate
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def with_cover(path: Path, video: Path | None) -> Path:
+    """A cover picture before the frames of a video, or before half a second of sound."""
+    with av.open(str(path), "w") as out:
+        cover = out.add_stream("mjpeg", rate=1)
+        cover.width = cover.height = 64
+        cover.pix_fmt = "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        source = av.open(str(video)) if video else None
+        stream = (
+            out.add_stream_from_template(source.streams.video[0])
+            if source
+            else out.add_stream("aac", rate=8000)
+        )
+        picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        picture.pts = 0
+        out.mux([*cover.encode(picture), *cover.encode()])
+        if source:
+            for packet in source.demux(source.streams.video[0]):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    out.mux(packet)
+            source.close()
+            return path
+        sound = av.AudioFrame(format="fltp", layout="mono", samples=4000)
+        sound.sample_rate = 8000
+        sound.pts = 0
+        for plane in sound.planes:
+            plane.update(bytes(plane.buffer_size))
+        out.mux([*stream.encode(sound), *stream.encode()])
     return path
 
 

@@ -105,7 +105,7 @@ def numbered_video(
         stream = container.add_stream(
             codec, rate=fps, options={**CODEC_OPTIONS.get(codec, {}), **(options or {})}
         )
-        stream.width, stream.height = size if rotation % 180 == 0 else size[::-1]
+        stream.width, stream.height = size if round(rotation / 90) % 2 == 0 else size[::-1]
         stream.pix_fmt = pix_fmt
         stream.codec_context.time_base = time_base or 1 / Fraction(fps)
         if aspect:
@@ -113,7 +113,7 @@ def numbered_video(
         if rotation:
             stream.set_display_rotation(rotation)
         for i in range(frames):
-            picture = np.rot90(numbered_frame(i, size), k=-rotation // 90)
+            picture = np.rot90(numbered_frame(i, size), k=-round(rotation / 90))
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             frame.pts = pts[i] if pts else i
             frame.time_base = stream.codec_context.time_base

@@ -1,6 +1,7 @@
 """Exact frames, through every kind of file that people have; clear words about the broken ones."""
 
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import faults
 from faults import numbered_video, read_number
 from kinevec.data.container import Opened
 from kinevec.data.decode import iter_frames, probe, read_clip, seeking
+from kinevec.data.prepare.check import check, decode_whole
 from kinevec.errors import VideoError
 
 
@@ -34,6 +36,12 @@ EXACT = {
     "one key frame.ts": lambda path: numbered_video(path, 40, options={"g": "400", "bf": "0"}),
     "b-frames.ts": lambda path: numbered_video(path, 40, options={"g": "12", "bf": "2"}),
     "raw.h264": lambda path: faults.without_times(path, 40),
+    "mpeg1.mpg": lambda path: numbered_video(
+        path, 40, size=(320, 240), codec="mpeg1video", options={"g": "12", "bf": "2"}
+    ),
+    "mpeg2.vob": lambda path: numbered_video(
+        path, 40, size=(320, 240), codec="mpeg2video", options={"g": "12", "bf": "2"}, format="vob"
+    ),
 }
 
 
@@ -149,6 +157,67 @@ def test_rotated_files_come_upright(degrees: int, tmp_path: Path) -> None:
     clip = read_clip(path, [7])
     assert read_number(clip.frames[0]) == 7
     assert clip.frames.shape[1:3] == (info.height, info.width)
+
+
+@pytest.mark.parametrize(("degrees", "size"), [(2, (96, 64)), (179, (96, 64)), (91, (64, 96))])
+def test_a_rotation_by_some_degrees_is_one_by_the_nearest_quarter(
+    degrees: int, size: tuple[int, int], tmp_path: Path
+) -> None:
+    info = probe(numbered_video(tmp_path / "a.mp4", 3, size, rotation=degrees))
+    assert (info.width, info.height) == size
+    assert read_clip(info.path, [0]).frames.shape == (1, *size[::-1], 3)
+
+
+def test_a_relative_name_with_a_colon_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbered_video(tmp_path / "2026-01-02T12:30:05.mp4", 5)
+    monkeypatch.chdir(tmp_path)
+    assert probe(Path("2026-01-02T12:30:05.mp4")).frames == 5
+    assert check(Path("2026-01-02T12:30:05.mp4")).info.frames == 5
+
+
+def test_a_stream_that_begins_between_key_frames_begins_at_the_next(tmp_path: Path) -> None:
+    """As recorders of television do: what refers to the frames that were cut off does not decode."""
+    whole = numbered_video(tmp_path / "a.ts", 100, options={"g": "30", "bf": "0"}).read_bytes()
+    path = tmp_path / "cut.ts"
+    path.write_bytes(whole[len(whole) // 188 // 5 * 188 :])
+    info = probe(path)
+    shown = [read_number(frame) for frame in iter_frames(path)]
+    assert info.frames == len(shown) == 70
+    assert shown == read_numbers(path, list(range(70))) == list(range(30, 100))
+    checked = check(path)
+    assert len(list(decode_whole(checked, (64, 96)))) == 70
+
+
+def test_recordings_put_one_after_the_other_stay_in_order(tmp_path: Path) -> None:
+    """The clock of the second starts again, half a frame off."""
+    one = numbered_video(tmp_path / "a.ts", 20, options={"bf": "0", "g": "10"})
+    pts = [3600 * i + 1800 for i in range(20)]
+    two = numbered_video(
+        tmp_path / "b.ts", 20, pts=pts, time_base=Fraction(1, 90000), options={"bf": "0", "g": "10"}
+    )
+    content = bytearray(one.read_bytes() + two.read_bytes())
+    last: dict[int, int] = {}
+    for at in range(0, len(content), 188):  # each stream counts its packets from 0 to 15
+        stream = (content[at + 1] & 31) << 8 | content[at + 2]
+        if content[at + 3] & 16:
+            last[stream] = (last.get(stream, -1) + 1) % 16
+            content[at + 3] = content[at + 3] & 0xF0 | last[stream]
+    path = tmp_path / "both.ts"
+    path.write_bytes(content)
+    shown = [read_number(frame) for frame in iter_frames(path)]
+    assert len(shown) >= 39
+    info = probe(path)
+    assert read_numbers(path, list(range(info.frames))) == shown
+    assert info.fps == pytest.approx(25)
+
+
+def test_sound_with_a_cover_is_no_video_and_a_video_with_one_is(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="is sound with a cover picture"):
+        probe(faults.with_cover(tmp_path / "song.mp4", None))
+    video = numbered_video(tmp_path / "plain.mp4", 5)
+    path = faults.with_cover(tmp_path / "film.mp4", video)
+    assert read_numbers(path, [0, 4]) == [0, 4]
+    assert check(path).info.frames == 5
 
 
 def test_pixels_come_out_square(tmp_path: Path) -> None:

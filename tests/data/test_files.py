@@ -42,6 +42,27 @@ def test_split_folders_give_splits(tmp_path: Path) -> None:
     ]
 
 
+def test_folders_beside_splits_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tree(tmp_path, "train/jump/a.mp4", "test/run/b.mp4", "unused/c.mp4")
+    assert {(record.label, record.split) for record in find_records(root)} == {
+        ("train", None),
+        ("test", None),
+        ("unused", None),
+    }
+    assert "folders named like splits (test, train) stand beside others (unused)" in caplog.text
+
+
+def test_prepared_videos_among_the_others_are_not_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They would be one more folder beside train and test, whose names were then labels."""
+    root = tree(tmp_path, "train/jump/a.mp4", "validate/run/b.mp4", "out/prepare.json", "out/videos/a.mp4")
+    found = [(record.name, record.label, record.split) for record in find_records(root)]
+    assert found == [("train/jump/a.mp4", "jump", "train"), ("validate/run/b.mp4", "run", "val")]
+    assert not caplog.text
+    assert len(find_records(root / "out")) == 1  # asked for by name
+
+
 def test_flat_folder_has_no_labels(tmp_path: Path) -> None:
     records = find_records(tree(tmp_path, "a.mp4", "b c.avi"))
     assert [(record.name, record.label) for record in records] == [("a.mp4", None), ("b c.avi", None)]
@@ -96,6 +117,25 @@ def test_csv_with_all_columns(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("path,label\na.mp4,push, left\n", "line 2: more fields than the first line has columns"),
+        ('path,label\na.mp4,"spin\nb.mp4,orbit\nc.mp4,orbit\n', "line 4: a quotation mark is not closed"),
+        ("path,label\na.mp4,x\n./sub/../a.mp4,x\n", ""),
+        ("path,label\na.mp4,x\n{0}/a.mp4,x\n", "line 3: .*/a.mp4 is the file that the list also names a.mp4"),
+        ('path,label\na.mp4,"' + "spin\n" * 40_000, "not CSV .*field larger"),
+    ],
+)
+def test_rows_that_are_read_as_something_else_are_refused(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(text.replace("{0}", str(tmp_path)))
+    if not words:
+        assert [record.name for record in find_records(tmp_path / "list.csv")] == ["a.mp4"]
+        return
+    with pytest.raises(DataError, match=words):
+        find_records(tmp_path / "list.csv")
+
+
 def test_csv_with_paths_only(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text('path\n"with, comma.mp4"\n')
     assert find_records(tmp_path / "list.csv")[0].name == "with, comma.mp4"
@@ -143,6 +183,25 @@ def test_held_out_share_of_every_label() -> None:
     for label in range(4):
         assert sum(r.split == "test" for r in split if r.label == f"c{label}") == 5
     assert with_split(list(reversed(records(80, 4))), 0.25)[::-1] == split  # whatever the order
+
+
+def test_videos_without_a_group_are_groups_by_themselves() -> None:
+    groups: list[str | None] = ["anna"] * 10 + [None] * 28 + ["ben", ""]
+    anna = set()
+    for seed in range(20):
+        held = held_out(["a", "b"] * 20, groups, 0.25, np.random.default_rng(seed))
+        assert len(set(held[:10])) == 1  # never split
+        anna.add(bool(held[0]))
+        assert held[10:].sum() >= 6  # 8 of 31 groups
+        numbers = [{"anna": 1, "ben": 2}.get(group or "", 0) for group in groups]
+        assert (held == held_out(["a", "b"] * 20, numbers, 0.25, np.random.default_rng(seed))).all()
+    assert anna == {True, False}
+
+
+def test_a_single_group_is_split_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    held = held_out(["a", "b"] * 4, ["anna"] * 8, 0.25, np.random.default_rng(0))
+    assert held.sum() == 2
+    assert "all videos belong to one group ('anna'), which is split" in caplog.text
 
 
 def test_held_out_keeps_groups_whole() -> None:

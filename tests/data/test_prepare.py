@@ -1,16 +1,20 @@
 """A folder is prepared once: nothing is done twice or lost without a word."""
 
+import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import pytest
 
 import faults
 from faults import numbered_video
+from kinevec.data.container import Opened
 from kinevec.data.files import find_records
 from kinevec.data.manifest import read_manifest
 from kinevec.data.prepare import PrepareConfig, prepare
@@ -96,8 +100,54 @@ def test_the_output_among_the_videos_is_not_prepared_again(tmp_path: Path) -> No
     videos = make_videos(tmp_path, "a.mp4", "b.mp4")
     run(videos, tmp_path / "out")
     summary = run(videos, tmp_path / "out")
-    assert (summary.videos, summary.new, summary.inside) == (2, 0, 2)
+    assert (summary.videos, summary.new, summary.inside) == (
+        2,
+        0,
+        0,
+    )  # nobody takes prepared files for videos
     assert names(tmp_path / "out") == ["a.mp4", "b.mp4"]
+    with (tmp_path / "list.csv").open("w") as file:
+        prepared = sorted((tmp_path / "out" / "videos").rglob("*.mp4"))
+        file.writelines(f"{path}\n" for path in ("path", "a.mp4", "b.mp4", *prepared))
+    for out in (tmp_path / "out", tmp_path / "x" / ".." / "out", link(tmp_path / "link", tmp_path / "out")):
+        summary = run(tmp_path / "list.csv", out)
+        assert (summary.videos, summary.new, summary.inside) == (2, 0, 2)
+
+
+def link(path: Path, target: Path) -> Path:
+    path.parent.joinpath("x").mkdir(exist_ok=True)
+    path.symlink_to(target)
+    return path
+
+
+def test_an_original_that_breaks_is_listed_where_nothing_is_stored(tmp_path: Path) -> None:
+    videos, out = make_videos(tmp_path / "videos", "a.mp4", "b.mp4"), tmp_path / "out"
+    config = PrepareConfig(store="none", motion="none")
+    run(videos, out, config)
+    (videos / "b.mp4").write_bytes((videos / "b.mp4").read_bytes()[:900])
+    for _ in range(2):
+        assert run(videos, out, config).videos == 1
+    assert "b.mp4,damaged" in (out / "rejected.csv").read_text()
+
+
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.ENOMEM])
+def test_what_may_pass_is_tried_again(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A share that goes away, or memory that is short, is no fault of the file."""
+    videos, out = make_videos(tmp_path / "videos", "a.mp4", "b.mp4"), tmp_path / "out"
+    decode = Opened.decode
+
+    def failing(self: Opened) -> Iterator[av.VideoFrame]:
+        for number, frame in enumerate(decode(self)):
+            if number == 3 and self.path.name == "b.mp4":
+                av.error.err_check(-code)
+            yield frame
+
+    monkeypatch.setattr(Opened, "decode", failing)
+    config = PrepareConfig(motion="none")
+    assert run(videos, out, config).videos == 1
+    assert "b.mp4,damaged" not in (out / "rejected.csv").read_text()
+    monkeypatch.undo()
+    assert run(videos, out, config).videos == 2
 
 
 # ---------------------------------------------------------------- again

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinevec.data.records import Record
+from kinevec.data.records import Record, some
 from kinevec.errors import DataError, InputError
 
 log = logging.getLogger(__name__)
@@ -48,10 +48,12 @@ LOOK, FILM = (
     "look.json",
     "activation.mp4",
 )  # of `kinevec show`; the film shows a video, and is none to learn from
+PREPARED = "prepare.json"  # lies in every folder that `kinevec prepare` made
 SPLITS = {
     "train": "train",
     "training": "train",
     "val": "val",
+    "validate": "val",
     "valid": "val",
     "validation": "val",
     "test": "test",
@@ -113,25 +115,31 @@ def held_out(
     share: float,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Chooses videos to hold out: whole groups where there are several, else the share of each label.
+    """Chooses videos to hold out: whole groups where there are any, else the share of each label.
 
     Where the share of each label rounds to nothing, it is taken of all videos together. At least one video
     stays on each side, if there are two.
 
     Args:
         labels: of each video: names, or numbers in the order of the names.
-        groups: likewise; None, "" or 0: the video belongs to none.
+        groups: likewise; None, "" or 0: the video is a group by itself.
 
     Returns:
         (V,), True where a video is held out.
     """
     held = np.zeros(len(labels), dtype=bool)
-    names = sorted({group for group in groups if group})
-    if len(names) > 1:
-        count = min(max(1, round(share * len(names))), len(names) - 1)
-        chosen = {names[i] for i in rng.permutation(len(names))[:count]}
-        held[:] = [group in chosen for group in groups]
+    named: list[Any] = sorted({group for group in groups if group})
+    alone = [place for place, group in enumerate(groups) if not group]
+    total = len(named) + len(alone)
+    if named and total > 1:
+        count = min(max(1, round(share * total)), total - 1)
+        chosen = rng.permutation(total)[:count]
+        groups_held = {named[i] for i in chosen if i < len(named)}
+        held[:] = [group in groups_held for group in groups]
+        held[[alone[i - len(named)] for i in chosen if i >= len(named)]] = True
         return held
+    if named:
+        log.warning("all videos belong to one group ('%s'), which is split between train and test", named[0])
     by_label: dict[Any, list[int]] = defaultdict(list)
     for place, label in enumerate(labels):
         by_label[label].append(place)
@@ -151,6 +159,14 @@ def _read_tree(root: Path) -> tuple[Record, ...]:
     depth = 0
     if names and splits <= set(SPLITS) and all(len(part) > 1 for part in parts):
         depth = 1  # train/…, test/…
+    elif splits & set(SPLITS) and len(splits) > 1:
+        log.warning(
+            "%s: folders named like splits (%s) stand beside others (%s): all are taken for classes, and none for a split. "
+            "Move the others away, or give a list with a column 'split'",
+            root,
+            ", ".join(sorted(splits & set(SPLITS))),
+            some(sorted(splits - set(SPLITS))),
+        )
     labels = {part[depth] for part in parts if len(part) > depth + 1}
     outside = sum(len(part) == depth + 1 for part in parts)
     labelled = len(labels) > 1 and not outside
@@ -186,13 +202,17 @@ def _walk(root: Path) -> Iterator[str]:
     def unreadable(error: OSError) -> None:
         log.warning("%s: cannot be read: %s; its videos are missing", error.filename, error.strerror)
 
-    for folder, subfolders, files in os.walk(root, onerror=unreadable, followlinks=True):
+    for folder, subfolders, files in os.walk(str(root), onerror=unreadable, followlinks=True):
         real = os.path.realpath(folder)
         if real in entered:
             subfolders.clear()
             continue
         entered.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        if PREPARED in files and folder != str(root):
+            log.info("%s: holds prepared videos, which are copies; not taken", folder)
+            subfolders.clear()
+            continue
         for name in files:
             if name == FILM and LOOK in files:
                 continue
@@ -218,8 +238,8 @@ def _read_csv(path: Path) -> tuple[Record, ...]:
         )
     group_column = next((name for name in GROUP_COLUMNS if name in columns), "group")
     records: dict[str, Record] = {}
-    for row in reader:
-        where = f"{path} line {reader.line_num}"
+    files: dict[str, str] = {}  # where they lie → how the list names them
+    for where, row in _rows(reader, path):
         name = (row["path"] or "").strip().replace("\\", "/")
         if not name:
             raise DataError(f"{where}: the path is empty")
@@ -236,4 +256,27 @@ def _read_csv(path: Path) -> tuple[Record, ...]:
         )
         if records.setdefault(name, record) != record:
             raise DataError(f"{where}: {name} stands in the list twice with different entries")
+        if (other := files.setdefault(os.path.abspath(record.path), name)) != name:
+            raise DataError(f"{where}: {name} is the file that the list also names {other}")
     return tuple(records[name] for name in sorted(records))
+
+
+def _rows(reader: "csv.DictReader[str]", path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
+    """Where each row of a list ends, and its fields by column; a row may lack the last ones.
+
+    Raises:
+        DataError: it is no CSV, has more fields than columns, or a field that goes on in the next line.
+    """
+    try:
+        for row in reader:
+            where = f"{path} line {reader.line_num}"
+            if None in row:
+                raise DataError(
+                    f"{where}: more fields than the first line has columns; put a field that holds a comma in "
+                    "quotation marks"
+                )
+            if any("\n" in (value or "").strip() for value in row.values()):
+                raise DataError(f"{where}: a quotation mark is not closed before the end of its line")
+            yield where, row
+    except csv.Error as error:  # a quotation mark that is never closed, for one
+        raise DataError(f"{path} line {reader.line_num}: not CSV ({error})") from error

@@ -104,9 +104,11 @@ def open_cache(folder: Path, manifest: Manifest, flow: config.Flow) -> FlowCache
     if wanted not in found:
         raise DataError(f"{folder}: {mismatch(found, wanted)}: {again}, or set flow.store=none")
     root = cache_folder(folder, wanted)
-    rejected = read_rejected(root)
+    made = stored(root)
+    # The list is written at the end of a run; one that was stopped may have mended what it names.
+    rejected = {entry: reason for entry, reason in read_rejected(root).items() if entry not in made}
     cache = FlowCache(root, manifest, rejected)
-    there = stored(root) | rejected.keys()
+    there = made | rejected.keys()
     missing = [index for index, entry in enumerate(cache.entries) if entry.decode() not in there]
     if missing:
         names = ", ".join(manifest.record(index).name for index in missing[:3])

@@ -80,7 +80,10 @@ def probe(path: Path) -> VideoInfo:
 
 
 def _packet_table(video: Opened) -> tuple[list[int], list[int], bool]:
-    """All shown pts, the pts of key frames, and whether every packet had a pts of its own."""
+    """All shown pts, the pts of key frames, and whether every packet had a pts of its own on a clock that runs on.
+
+    What is shown before the first key frame does not decode: it refers to what was cut off.
+    """
     shown: list[int] = []
     keys: list[int] = []
     trusted = True
@@ -95,7 +98,9 @@ def _packet_table(video: Opened) -> tuple[list[int], list[int], bool]:
             keys.append(packet.pts)
         if not packet.is_discard:
             shown.append(packet.pts)
-    trusted = trusted and not video.reorders_untimed and len(set(shown)) == len(shown)
+    shown = [pts for pts in shown if not keys or pts >= keys[0]]
+    one_clock = keys == sorted(keys)  # in recordings put one after the other it starts again
+    trusted = trusted and one_clock and not video.reorders_untimed and len(set(shown)) == len(shown)
     return shown, sorted(keys), trusted
 
 

@@ -11,7 +11,12 @@ RGB = "rgb24"
 def shown_size(frame: av.VideoFrame, aspect: float) -> tuple[int, int]:
     """(width, height) of a frame with square pixels and upright."""
     width = max(1, round(frame.width * aspect))
-    return (frame.height, width) if frame.rotation % 180 else (width, frame.height)
+    return (frame.height, width) if quarter_turns(frame) % 2 else (width, frame.height)
+
+
+def quarter_turns(frame: av.VideoFrame) -> int:
+    """How far it is turned to be upright; a rotation by a few degrees is left as it is."""
+    return round(frame.rotation / 90) % 4
 
 
 class ToArray:
@@ -27,7 +32,7 @@ class ToArray:
         height, width = self.size or shown_size(frame, self.aspect)[::-1]
         if out is None:
             out = np.empty((height, width, 3), dtype=np.uint8)
-        turns = round(frame.rotation / 90) % 4
+        turns = quarter_turns(frame)
         if turns % 2:
             height, width = width, height
         # One thread: to wake others costs ten times the conversion of a small frame.

@@ -1,6 +1,6 @@
 """The way to wanted frames: from which key frames on to decode, and which frames on the way can be left out."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 
 import av
 import numpy as np
@@ -24,9 +24,10 @@ def decode_wanted(
             if number >= wanted[-1]:
                 return
         return
+    keys = frozenset(info.keys)
     for key, numbers in _runs(info.pts, info.keys, wanted):
         left = {int(info.pts[number]): number for number in numbers}
-        for frame in _decode_run(video, key, left.keys()):
+        for frame in _decode_run(video, key, left.keys(), keys):
             if frame.pts in left:
                 yield left.pop(frame.pts), frame
         if left:  # a stream that is refreshed bit by bit shows nothing for a while after a key frame
@@ -53,13 +54,15 @@ def _runs(pts: NDArray[np.int64], keys: Sequence[int], wanted: Sequence[int]) ->
     return runs
 
 
-def _decode_run(video: Opened, key: int, targets: Collection[int]) -> Iterator[av.VideoFrame]:
+def _decode_run(
+    video: Opened, key: int, targets: Collection[int], keys: Container[int]
+) -> Iterator[av.VideoFrame]:
     """Decodes from a key frame on until the frames with these pts are out; others may come along.
 
     Of H.264, frames that no other frame refers to are skipped unless they are wanted, and the decoder is
     emptied as soon as it has got all that is wanted, instead of being fed until it gives them up.
     """
-    packets = video.packets_from(key, min(targets))
+    packets = video.packets_from(key, min(targets), keys)
     decoder = video.stream.codec_context
     one_to_one = video.codec == "h264"  # a packet is a frame
     left = set(targets)

@@ -6,6 +6,7 @@ decode are counted against the packets.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.stream import Disposition
 from numpy.typing import NDArray
 
+from kinevec.data.container import moving_stream
 from kinevec.data.decode import VideoInfo, iter_frames, probe
 from kinevec.data.prepare.cutoff import claimed_size
 from kinevec.data.reasons import Unusable, denied, is_mp4, look, unknown
@@ -86,6 +87,8 @@ def check(path: Path) -> Checked:
     header = _Header.of(path)
     try:
         info = probe(path)
+    except Unusable:
+        raise
     except VideoError as error:
         whole = _count(path)
         reason = f"damaged after frame {whole:,}: {_ADVICE}" if whole else error.reason
@@ -111,6 +114,8 @@ def decode_whole(checked: Checked, size: tuple[int, int]) -> Iterator[NDArray[np
             count += 1
             if count <= expected:
                 yield frame
+    except Unusable:  # what may pass
+        raise
     except VideoError as error:
         raise Unusable(path, "damaged", _where(checked, count)) from error
     if count != expected or checked.should > checked.size:
@@ -129,13 +134,8 @@ class _Header:
     @classmethod
     def of(cls, path: Path) -> "_Header":
         try:
-            with av.open(str(path), metadata_errors="ignore") as container:
-                streams = container.streams.video
-                if not streams:
-                    raise Unusable(path, "no-video-stream", "has no video stream (sound only?)")
-                stream = streams[0]
-                if stream.disposition & Disposition.attached_pic:
-                    raise Unusable(path, "no-video-stream", "is sound with a cover picture")
+            with av.open(os.path.abspath(path), metadata_errors="ignore") as container:
+                stream = moving_stream(container, path)
                 rate = stream.average_rate or stream.guessed_rate or Fraction(25)
                 # Other files note a number as well, which may be wrong though all frames are there.
                 claimed = stream.frames if is_mp4(path) else 0

@@ -115,7 +115,7 @@ class Journal:
 
     def _note(self, entry: Entry, offset: int) -> None:
         before = self.entry(entry.name)
-        if before and isinstance(before.result, Prepared):
+        if before and isinstance(before.result, Prepared) and before.result.file:
             self.superseded.add(before.result.file)
         if isinstance(entry.result, Prepared):
             self.superseded.discard(entry.result.file)

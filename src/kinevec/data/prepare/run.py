@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
+from functools import cache
 from pathlib import Path
 
 from kinevec.cluster import Cluster, Lost
@@ -235,8 +236,11 @@ class _Run:
 
 def _outside(records: Sequence[Record], folder: Folder) -> list[Record]:
     """The records that are not prepared files themselves, as found where the output lies among the videos."""
-    inside = os.path.join(folder.root, "")
-    found = [record for record in records if not os.path.abspath(record.path).startswith(inside)]
+    real = cache(os.path.realpath)
+    inside = os.path.join(real(folder.root), "")
+    found = [
+        record for record in records if not os.path.join(real(record.path.parent), "").startswith(inside)
+    ]
     if records and not found:
         raise OutputError(f"{folder.root}: the videos lie in the output folder itself; choose another one")
     return found
