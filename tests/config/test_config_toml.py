@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kinevec.config import Config, Data, Method, Train, Views, from_dict, load, presets, to_dict, to_toml
+from kinevec.config.toml import read_value
 from kinevec.errors import ConfigError
 
 SECTIONS = {field.name: field.default_factory for field in dataclasses.fields(Config)}
@@ -61,6 +62,24 @@ def test_changes_are_applied_in_order() -> None:
         method=dataclasses.replace(expected.method, symmetric=True),
     )
     assert config == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("+.5e-1", 0.05),
+        ("-3.", -3.0),
+        (".", "."),
+        ("5", 5),
+        ("a.b", "a.b"),
+        ("1.2.3", "1.2.3"),
+    ],
+)
+def test_numbers_may_leave_out_a_side_of_the_point(text: str, value: object) -> None:
+    found = read_value(text)
+    assert (found, type(found)) == (value, type(value))
 
 
 def test_changes_reach_sections_that_the_file_lacks(tmp_path: Path) -> None:

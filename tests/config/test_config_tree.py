@@ -65,6 +65,11 @@ def test_values_of_the_wrong_type(section: str, key: str, value: object, message
     assert str(caught.value) == message
 
 
+def test_numbers_beyond_all_floats_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"train.lr is too large: a number of 400 digits"):
+        from_dict(Config, {"train": {"lr": int("9" * 400)}})
+
+
 def test_a_section_must_be_a_section() -> None:
     with pytest.raises(ConfigError, match=r"'train' is a section; write \[train\]"):
         from_dict(Config, {"train": 3})

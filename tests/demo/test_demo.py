@@ -3,13 +3,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from kinevec.data import SynthConfig
-from kinevec.demo import job
+from kinevec.data import Collection, SynthConfig
+from kinevec.data.records import Record
+from kinevec.demo import job, report
 from kinevec.demo.report import LOOKS
-from kinevec.errors import OutputError
+from kinevec.errors import InputError, OutputError
 from kinevec.evaluate import classify
+from kinevec.evaluate.evaluation import Evaluation
+from kinevec.evaluate.features import Features
 from kinevec.tasks import synth
 
 
@@ -21,8 +25,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(job, "AUDIT_CLIPS", 1)
         patch.setattr(classify, "PENALTIES", (1e-3,))  # the audit fits some forty probes
-        report, _ = job.demo(folder / "out", videos=folder / "my videos", steps=1)
-    return folder, report
+        page, _ = job.demo(folder / "out", videos=folder / "my videos", steps=1)
+    return folder, page
 
 
 def test_all_methods_are_trained_alike_and_judged_in_one_pass(made: tuple[Path, Path]) -> None:
@@ -37,6 +41,24 @@ def test_all_methods_are_trained_alike_and_judged_in_one_pass(made: tuple[Path, 
     card = json.loads((folder / "out" / "audit.json").read_text())
     assert list(card["figures"]) == ["MoCo", "MSCL", "FIMA", "untrained"]
     assert not list((folder / "out" / "runs").glob("*/*.raw"))
+
+
+def test_a_video_without_motion_does_not_cost_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def one_frame_first(loaded: object, path: Path) -> object:
+        asked.append(path)
+        if len(asked) == 1:
+            raise InputError("fewer than 2 frames")
+        return path
+
+    monkeypatch.setattr(report, "look", one_frame_first)
+    monkeypatch.setattr(report, "activation_strip", lambda found, picture: picture.write_bytes(b"x"))
+    records = tuple(Record(Path(f"{i}.mp4"), f"{i}.mp4", "abc"[i % 3], None, "test") for i in range(6))
+    part = Features(np.zeros((6, 1, 2), np.float32), Collection(records, (None,) * 6, ()))  # type: ignore[arg-type]
+    section = report._activation(Evaluation({}, {}, {"x": part}, {}), {})
+    assert section.content.count("<img") == LOOKS
+    assert len(asked) == LOOKS + 1
 
 
 def test_the_report_shows_them_side_by_side(made: tuple[Path, Path]) -> None:

@@ -91,6 +91,22 @@ def test_loading_leaves_the_global_generator_alone(run: Path, exported: Path) ->
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_encoders_come_in_evaluation_mode(run: Path) -> None:
+    """Else a call would normalise by its batch, and change what the encoder says of all later ones."""
+    for loaded in (
+        encoders.load(run),
+        encoders.load("untrained:tiny"),
+        *encoders.load_beside(["untrained:tiny", run]),
+    ):
+        before = loaded.identity
+        with torch.no_grad():
+            one = loaded.encoder(torch.zeros(1, 3, 4, 32, 32))
+            both = loaded.encoder(torch.cat([torch.zeros(1, 3, 4, 32, 32), torch.ones(1, 3, 4, 32, 32)]))
+        assert torch.allclose(one, both[:1], atol=1e-5)
+        del loaded.__dict__["identity"]  # found once
+        assert loaded.identity == before
+
+
 def test_untrained_encoders_by_name() -> None:
     loaded = encoders.load("untrained:i3d")
     assert (loaded.config.model.name, loaded.step) == ("i3d", 0)

@@ -87,7 +87,8 @@ def test_the_folder_has_weights_configuration_card_and_evaluation(run: Path, tmp
 
 
 def test_nothing_private_leaves(run: Path, tmp_path: Path) -> None:
-    (run / "eval.json").write_text(json.dumps(evaluation(run)))
+    compared = {"against": {"first": "runs/secret/a", "second": "../secret/b"}}
+    (run / "eval.json").write_text(json.dumps(evaluation(run) | compared))
     out = tasks.export(run, tmp_path / "model")
     text = "".join((out / name).read_text() for name in ("README.md", "config.json", "eval.json"))
     assert "secret" not in text

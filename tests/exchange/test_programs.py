@@ -55,6 +55,13 @@ def expected(model: Path, batch: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArr
     return maps.mean((2, 3, 4)), maps
 
 
+def test_programs_name_no_folder_of_this_machine(model: Path) -> None:
+    private = [str(Path.home()), str(Path(__file__).parents[2]), str(model.parent)]
+    for file in model.iterdir():
+        content = file.read_bytes()
+        assert [path for path in private if path.encode() in content] == [], file.name
+
+
 @pytest.mark.parametrize("count", [1, 2, 5, 9])
 def test_both_programs_take_any_number_of_raw_clips(count: int, model: Path) -> None:
     session = onnxruntime.InferenceSession(model / "model.onnx", providers=["CPUExecutionProvider"])

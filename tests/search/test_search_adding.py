@@ -153,6 +153,29 @@ def test_a_copy_outlives_what_it_is_a_copy_of(index: Index, videos: Path) -> Non
     assert names(index) == ["0.mp4", "2.mp4", "3.mp4", "z0.mp4", "z1.mp4", "z2.mp4"]
 
 
+def test_a_file_with_known_content_becomes_a_copy(index: Index, videos: Path) -> None:
+    again(index, videos)
+    shutil.copy(videos / "0.mp4", videos / "3.mp4")  # over another
+    os.replace(videos / "1.mp4", videos / "2.mp4")  # likewise, by a move
+    added, asked = again(index, videos)
+    assert (asked, added.copies, added.moved) == ([], 1, 1)
+    assert names(index) == ["0.mp4", "2.mp4"]
+    assert again(index, videos)[1] == []
+    (videos / "0.mp4").unlink()
+    again(index, videos, prune=True)
+    assert names(index) == ["2.mp4", "3.mp4"]
+
+
+def test_what_is_gone_is_seen_where_all_that_is_there_is_new(index: Index, videos: Path) -> None:
+    again(index, videos)
+    for path in videos.glob("*.mp4"):
+        path.unlink()
+    numbered_video(videos / "new.mp4", 20, (32, 32))
+    added, _ = again(index, videos, prune=True)
+    assert (len(added.vanished), added.pruned) == (4, 4)
+    assert names(index) == ["new.mp4"]
+
+
 def test_what_is_gone_stays_until_it_is_pruned(index: Index, videos: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()

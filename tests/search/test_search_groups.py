@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,9 @@ from kinevec.data.decode import iter_frames, probe
 from kinevec.data.files import find_records
 from kinevec.data.prepare.check import Stamp
 from kinevec.data.records import Record
+from kinevec.encoders import Loaded
 from kinevec.errors import ConfigError, DataError, InputError, OutputError
+from kinevec.search.adding import add
 from kinevec.search.catalogue import clips, place, points
 from kinevec.search.clustering import cluster, lay_out
 from kinevec.search.embed import VideoVectors
@@ -25,8 +28,9 @@ from kinevec.search.filters import Filter
 from kinevec.search.index import Index
 from kinevec.search.labels import Part, _cut_out, set_label, write_labels
 from kinevec.search.number import KS
-from kinevec.search.query import query_clip
+from kinevec.search.query import find_clip, query_clip
 from kinevec.search.ranking import search
+from kinevec.search.settings import Settings
 from kinevec.search.sheet import FRAMES, write_groups, write_sheet
 from made_up import made_up
 from numbered import numbered_video, read_number
@@ -226,3 +230,48 @@ def test_a_part_that_cannot_be_cut_out_is_named(shown: Index, tmp_path: Path) ->
     assert (done.parts, list(done.failed)) == (1, ["<0>.mp4"])
     with pytest.raises(OutputError):
         write_labels(shown, tmp_path / "a.csv" / "b.csv")
+
+
+def test_videos_of_one_name_from_two_folders_are_cut_into_their_own_files(
+    tmp_path: Path, loaded: Loaded
+) -> None:
+    for camera, shift in (("cam1", 0), ("cam2", 7)):
+        (tmp_path / camera).mkdir()
+        numbered_video(tmp_path / camera / "1.mp4", 40 + shift, (32, 32))
+    with Index.create(tmp_path / "index", loaded, Settings(length=0.4)) as index:
+        for camera in ("cam1", "cam2"):
+            add(index, find_records(tmp_path / camera), tmp_path / camera, device="cpu")
+        firsts = [find_clip(index, f"{camera}/1.mp4", 0.0) for camera in ("cam1", "cam2")]
+        for clip in firsts:
+            set_label(index, [clip], "wave")
+        write_labels(index, tmp_path / "mine.csv")
+        records = find_records(tmp_path / "mine.csv")
+        assert len({record.path for record in records}) == 2
+        assert len({record.group for record in records}) == 2
+        # The content of one is another now: so is what is cut out of it.
+        numbered_video(tmp_path / "cam1" / "1.mp4", 33, (32, 32))
+        add(index, find_records(tmp_path / "cam1"), tmp_path / "cam1", device="cpu")
+        set_label(index, [find_clip(index, "cam1/1.mp4", 0.0)], "new")
+        write_labels(index, tmp_path / "mine.csv")
+        fresh = {record.label: record.path for record in find_records(tmp_path / "mine.csv")}
+        assert fresh["new"] not in {record.path for record in records}
+        # Where no file is there any more, what is cut out serves, and a list that would be empty is not written.
+        shutil.rmtree(tmp_path / "cam1")
+        shutil.rmtree(tmp_path / "cam2")
+        assert write_labels(index, tmp_path / "mine.csv").parts == 2
+        shutil.rmtree(tmp_path / "mine")
+        before = (tmp_path / "mine.csv").read_text()
+        with pytest.raises(InputError, match=r"not one labelled part can be cut out; the first, 1\.mp4"):
+            write_labels(index, tmp_path / "mine.csv")
+        assert (tmp_path / "mine.csv").read_text() == before
+        with pytest.raises(InputError, match=r"name a list that ends in \.csv"):
+            write_labels(index, tmp_path / "mine")
+
+
+def test_labels_that_were_given_stand_in_the_sheet(shown: Index, tmp_path: Path) -> None:
+    set_label(shown, [1, 2, 3], "wave")
+    found = cluster(shown, count=2)
+    write_groups(shown, found, tmp_path / "groups.csv")
+    with (tmp_path / "groups.csv").open(newline="") as file:
+        said = {int(row["clip"]): row["label"] for row in csv.DictReader(file)}
+    assert [said[clip] for clip in (1, 2, 3)] == ["wave"] * 3

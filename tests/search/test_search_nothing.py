@@ -117,5 +117,7 @@ def test_places_are_refused_before_the_work(
             tasks.embed("run", tmp_path, out)
     with pytest.raises(OutputError, match="is a folder, but a file is wanted"):
         tasks.serve(index.folder, labels=tmp_path, on_ready=lambda _: pytest.fail("served"))
+    with pytest.raises(InputError, match=r"mine: labels are saved to a list that ends in \.csv"):
+        tasks.serve(index.folder, labels=tmp_path / "mine", on_ready=lambda _: pytest.fail("served"))
     with pytest.raises(InputError, match="file: is a file, but an index is a folder"):
         tasks.search(tmp_path / "file", clip=1)

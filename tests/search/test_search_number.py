@@ -59,10 +59,18 @@ def test_videos_are_no_groups_though_their_clips_are_alike() -> None:
     assert min(alone) == 2  # of a single video, clips are split
 
 
+def test_clips_that_coincide_make_no_groups(recwarn: pytest.WarningsRecorder) -> None:
+    same = np.ones((120, 4), np.float32)
+    found = strengths(same, np.repeat(np.arange(20), 6), np.random.default_rng(0))
+    assert set(found.values()) == {0.0}
+    assert not recwarn.list
+
+
 def test_what_is_said_and_chosen_of_numbers_that_are_not_found_again() -> None:
     assert choose({2: 0.9, 3: 0.81, 4: 0.3}) == 3
     assert choose({2: 0.5, 3: 0.6}) == 3
     assert "best at 3 (prediction strength below 0.8; 2: 0.50, 3: 0.60)" in in_words({2: 0.5, 3: 0.6})
     assert (choose({}), in_words({})) == (2, "there are too few clips to try numbers of groups")
+    assert "below 0.8; 2: 0.79)" in in_words({2: 0.7999})  # not 0.80
     few = np.eye(3, dtype=np.float32)
     assert strengths(few, np.arange(3), np.random.default_rng(0)) == {}

@@ -1,6 +1,7 @@
 """Runs side by side: what the table says, and what the picture and the page show."""
 
 import json
+import os
 import re
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from kinevec import tasks
 from kinevec.cli import comparing
 from kinevec.config import Config, Fima, Flow, Mscl, Sampling, Terms
 from kinevec.errors import OutputError
-from kinevec.show.compare import COLORS, DASHES, Comparison, short, write_page, write_picture
+from kinevec.show.compare import COLORS, DASHES, Comparison, _dashes, short, write_page, write_picture
 from kinevec.show.curves import STYLES
+from kinevec.show.html import part
 from kinevec.show.runs import MEANINGS, TITLES, read_runs
 from method_steps import CONTRAST, build, clips, configured
 from show.test_read_runs import CONFIG, write_run
@@ -102,6 +104,27 @@ def test_the_picture_shows_every_run(comparison: Comparison, tmp_path: Path) -> 
         wanted = np.array([int(color[i : i + 2], 16) for i in (5, 3, 1)])
         assert (np.abs(picture.astype(int) - wanted).max(-1) < 8).sum() > 100, color
     assert len(COLORS) == len(DASHES) == STYLES
+
+
+def test_twenty_runs_have_twenty_kinds_of_lines(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path / f"r{i:02}") for i in range(20)]
+    comparison = Comparison.of(read_runs(folders))
+    write_page(tmp_path / "a.html", comparison)
+    keys = re.findall(r'<i class="key ([^"]+)"></i>r\d\d</th>', (tmp_path / "a.html").read_text())
+    assert len(set(keys)) == len(keys) == 20
+    css = part("report.css")
+    assert all(f".line.{name}" in css and f".legend .{name}" in css for name in ("r1", "r2", "r3"))
+    looks = {(COLORS[i % len(COLORS)], str(_dashes(i))) for i in range(20)}
+    assert len(looks) == 20
+
+
+def test_names_of_runs_may_be_anything(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    names = ["lr_$1_vs_$2", "運動", os.fsdecode(b"caf\xe9"), "<b>&"]
+    comparison = Comparison.of(read_runs([write_run(tmp_path / name) for name in names]))
+    write_picture(tmp_path / "a.png", comparison)
+    write_page(tmp_path / "a.html", comparison)
+    assert "caf\\udce9" in (tmp_path / "a.html").read_text("utf-8")
+    assert not recwarn.list
 
 
 def test_runs_without_a_log_are_no_obstacle(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The confusion matrix: what is counted, and that a picture comes of it whatever the labels."""
 
+import os
 from pathlib import Path
 
 import matplotlib.image
@@ -45,6 +46,12 @@ def test_labels_may_be_anything(tmp_path: Path) -> None:
     labels = ["$x_{1", "{\\bf", "<b>", "a\nb", "x" * 300, "動作", " ", "%d"]
     write_confusion(tmp_path / "x.png", labels, [labels[::-1]], "$x_{1 動作 %s")
     assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_labels_that_are_no_text_are_escaped(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"\xe9")
+    write_confusion(tmp_path / "a.png", [odd, "b"], [[odd, "b"]], f"of {odd}")
+    assert (tmp_path / "a.png").stat().st_size > 1000
 
 
 def test_labels_keep_both_ends_and_stay_apart() -> None:

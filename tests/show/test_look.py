@@ -275,6 +275,8 @@ def test_a_folder_of_other_things_is_refused_and_ours_is_no_data(video: Path, tm
 
 def test_names_of_equal_ending_are_told_apart() -> None:
     assert _names(["runs/a", "other/a", "b", Path("a")]) == ["a", "a #2", "b", "a #3"]
+    assert _names(["x/run #1", "y/run #1", "run", "z/run #1"]) == ["run #1", "run #1 #2", "run", "run #1 #3"]
+    assert _names(["a", "x/a", "a #2"]) == ["a", "a #2", "a #2 #2"]
 
 
 def test_what_cannot_be_shown_leaves_no_folder(video: Path, tmp_path: Path) -> None:

@@ -210,6 +210,18 @@ def wider(channels: int, hidden: int, dim: int, *, centred: bool) -> Projector:
     return Projector(channels, hidden + 1, dim, centred=centred)
 
 
+def test_a_run_goes_on_where_its_facts_are_lost(
+    collection: Collection, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped = replace(CONFIG, train=replace(CONFIG.train, epochs=2))
+    run = pretrain(stopped, collection, tmp_path / "run")
+    for content in (None, "{"):
+        (run / "run.json").unlink() if content is None else (run / "run.json").write_text(content)
+        pretrain(stopped, collection, run, resume=True)
+        assert "run.json cannot be read and begins anew" in caplog.text
+        caplog.clear()
+
+
 def test_resume_is_refused_where_it_cannot_be_right(collection: Collection, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(CheckpointError, match="no checkpoint to resume from"):

@@ -1,6 +1,7 @@
 """A run's configuration out of a preset or a TOML file, with changes, and back into TOML."""
 
 import logging
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -91,16 +92,22 @@ def _shorten_warmup(tree: dict[str, Any]) -> None:
         )
 
 
+def read_value(text: str) -> Any:
+    """A value on the command line: as in TOML, but a bare word is a string, and .5 and 5. are numbers."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        word = text.strip()
+        return float(word) if re.fullmatch(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?", word) else word
+
+
 def _apply(tree: dict[str, Any], change: str) -> str:
     """Makes a change; returns the key that it names."""
     key, equals, text = change.partition("=")
     section, dot, name = key.strip().partition(".")
     if not equals or not dot:
         raise ConfigError(f"cannot read the change '{change}'; write section.key=value, as in train.epochs=3")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()  # a bare word is a string: --set model.name=tiny
+    value = read_value(text)
     branch = tree.setdefault(section, {})
     if not isinstance(branch, dict):
         raise ConfigError(f"unknown key '{key.strip()}'")

@@ -49,7 +49,10 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
             raise ConfigError(f"{key} is {value!r}; it must be a list of {len(arguments)} numbers")
         return tuple(_typed(kind, item, key) for kind, item in zip(arguments, value, strict=True))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError as error:
+            raise ConfigError(f"{key} is too large: a number of {len(str(value))} digits") from error
     if hint is float and isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{key} is {value}; it must be a finite number")
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):

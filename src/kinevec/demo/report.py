@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import math
 from collections.abc import Mapping
 from html import escape
@@ -11,6 +12,7 @@ from tempfile import TemporaryDirectory
 from kinevec import config as configuration
 from kinevec.config import Config
 from kinevec.encoders import Loaded
+from kinevec.errors import UsageError, VideoError
 from kinevec.evaluate.audit import Audit
 from kinevec.evaluate.audit.scores import LINEAR
 from kinevec.evaluate.evaluation import Evaluation
@@ -22,6 +24,8 @@ from kinevec.show.html import part
 from kinevec.show.look import look
 from kinevec.show.report import Curve, Neighbour, Report, Row, Section
 from kinevec.train.log import read_log
+
+log = logging.getLogger(__name__)
 
 ROWS = 6  # queries whose neighbours the report shows
 NEIGHBOURS = 4
@@ -47,9 +51,10 @@ def demo_report(
         minutes: that all of it took.
     """
     data = result.facts["data"]
-    steps = next(iter(loaded.values())).step or 0
+    first = next(iter(loaded.values()))
+    steps, watched = first.step or 0, first.facts.get("videos", data["train"])
     summary = [
-        f"Small 3-D networks watched {data['train']} videos without labels for {steps} steps each. MoCo learns to "
+        f"Small 3-D networks watched {watched} videos without labels for {steps} steps each. MoCo learns to "
         "tell clips of the same video from clips of others. MSCL and FIMA also learn from what moves in them: from "
         "optical flow, and from differences between frames.",
         f"All three are judged on {data['test']} videos they never saw, beside the same network untrained.",
@@ -118,11 +123,20 @@ def _activation(result: Evaluation, loaded: Mapping[str, Loaded]) -> Section:
     collection = next(iter(result.features.values())).split("test").collection
     by_label = {record.label: record for record in reversed(collection.records)}
     content = ""
-    for record in list(by_label.values())[:: max(1, len(by_label) // LOOKS)][:LOOKS]:
+    chosen = list(by_label.values())[:: max(1, len(by_label) // LOOKS)]
+    shown = 0
+    for record in [*chosen, *(record for record in by_label.values() if record not in chosen)]:
+        if shown == LOOKS:
+            break
         with TemporaryDirectory() as aside:
             picture = Path(aside) / "strip.png"
-            activation_strip(look(loaded, record.path), picture)
+            try:
+                activation_strip(look(loaded, record.path), picture)
+            except (UsageError, VideoError) as error:  # a single frame, for one
+                log.info("no activation maps of %s: %s", record.name, error)
+                continue
             data = base64.b64encode(picture.read_bytes()).decode()
+        shown += 1
         spoken = f"activation maps over {escape(record.name)}"
         title = f"<h3>{escape(record.label or '')} <span>{escape(record.name)}</span></h3>"
         content += f'{title}<img class="wide-picture" alt="{spoken}" src="data:image/png;base64,{data}">'

@@ -26,7 +26,7 @@ COUNTS = ("videos", "looped", "rejected")  # of RUN, what may be told to others
 
 
 def load(place: str | Path) -> Loaded:
-    """The encoder of a place.
+    """The encoder of a place, in evaluation mode.
 
     Args:
         place: a run's folder or its `encoder.safetensors`; a folder made by `kinevec export` or `convert`; a file of
@@ -42,6 +42,7 @@ def load(place: str | Path) -> Loaded:
     """
     loaded = _loaded(place)
     _check_finite(loaded.encoder, str(place))
+    loaded.encoder.eval()  # else whoever calls it normalises by the batch, and changes what it knows of all others
     return loaded
 
 
@@ -92,7 +93,7 @@ def _untrained(name: str, others: Sequence[Config] = ()) -> Loaded:
     same = (config for config in others if config.model == model)
     like = next(same, others[0] if others else Config())
     config = replace(like, model=model)
-    return Loaded(untrained_encoder(config), config, name, step=0)
+    return Loaded(untrained_encoder(config).eval(), config, name, step=0)
 
 
 def _from_folder(path: Path) -> Loaded:

@@ -1,12 +1,12 @@
 """What decides a fine-tuning, its presets, and its learning rate."""
 
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from kinevec.config import check, from_dict, to_dict
+from kinevec.config.toml import read_value
 from kinevec.errors import ConfigError
 
 
@@ -70,10 +70,7 @@ def finetune_config(preset: str, changes: Iterable[str] = ()) -> FinetuneConfig:
         key, equals, text = change.partition("=")
         if not equals:
             raise ConfigError(f"cannot read the change '{change}'; write key=value, as in epochs=20")
-        try:
-            tree[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            tree[key.strip()] = text.strip()  # a bare word is a string
+        tree[key.strip()] = read_value(text)
     return from_dict(FinetuneConfig, tree)
 
 

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from kinevec.config import Config
 from kinevec.encoders import Loaded
@@ -75,7 +76,11 @@ def trace(loaded: Loaded) -> tuple[ClipProgram, ExportedProgram]:
     program = ClipProgram(encoder, loaded.config).eval()
     example = torch.zeros(2, *program.shape, dtype=torch.uint8)
     with _quiet():
-        return program, torch.export.export(program, (example,), dynamic_shapes={INPUT: {0: Dim.DYNAMIC}})
+        traced = torch.export.export(program, (example,), dynamic_shapes={INPUT: {0: Dim.DYNAMIC}})
+    for part in traced.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # names folders of this machine
+    return program, traced
 
 
 def write_onnx(program: ClipProgram, traced: ExportedProgram, path: Path) -> float:

@@ -4,7 +4,9 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from kinevec.data.prepare.check import Stamp
@@ -63,6 +65,7 @@ def add(
                 on_look(done, len(everything))
             if stop.is_set():
                 raise Interrupted("stopped before anything was embedded")
+        look.belong(everything)
         added = look.added
         _vanished(writer, look, prune=prune)
         total = sum(job.clips for job in look.jobs)
@@ -101,6 +104,7 @@ class _Look:
         self.index = index
         self.writer = writer
         self.root = os.path.abspath(root)
+        self.real = cache(os.path.realpath)
         self.roots: dict[str, int] = {}  # that these files belong to: real path → number
         self.jobs: list[Job] = []
         self.added = Added()
@@ -163,7 +167,7 @@ class _Look:
             self.added.unchanged += 1
             self.writer.describe(known.id, record, self._root(record), stamp)
             return
-        same = None if known else self.by_hash.get(digest)
+        same = self.by_hash.get(digest)
         if same and not os.path.exists(same.path):
             self.added.moved += 1
             self.writer.describe(same.id, record, self._root(record), stamp)
@@ -180,10 +184,16 @@ class _Look:
             self.jobs.append(Job(record, stamp, digest, clips))
             self.waiting[digest] = []
 
+    def belong(self, records: Sequence[Record]) -> None:
+        """Notes the folders that all files belong to, also where none of them was looked at for long."""
+        for record in records:
+            with suppress(UnicodeEncodeError):
+                self._root(record)
+
     def _root(self, record: Record) -> int:
         """The folder that a file belongs to: the one embedded, or its own where a list names it from elsewhere."""
         inside = str(record.path).startswith(os.path.join(self.root, ""))
-        folder = os.path.realpath(self.root if inside else record.path.parent)
+        folder = self.real(self.root if inside else str(record.path.parent))
         if folder not in self.roots:
             self.roots[folder] = self.writer.root(folder)
         return self.roots[folder]

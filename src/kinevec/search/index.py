@@ -22,7 +22,6 @@ import numpy as np
 
 from kinevec import encoders
 from kinevec.config import Clip
-from kinevec.data.files import VIDEO_SUFFIXES
 from kinevec.data.lock import LOCK, alone
 from kinevec.data.whole import writing
 from kinevec.encoders import Loaded
@@ -235,13 +234,13 @@ class Index:
         """The file of a video, if it really lies below a folder that was embedded; links are followed.
 
         Raises:
-            InputError: there is no such video, its file is gone, is no video file, or lies elsewhere.
+            InputError: there is no such video, its file is gone, or lies elsewhere.
         """
         known = self.video(video)
         real = os.path.realpath(known.path)
         roots = [os.path.realpath(root) for (root,) in self.store.query("SELECT path FROM roots")]
         if not any(os.path.commonpath([root, real]) == root for root in roots):
             raise InputError(f"{known.name}: lies outside the folders that were embedded")
-        if os.path.splitext(real)[1].lower() not in VIDEO_SUFFIXES or not os.path.isfile(real):
+        if not os.path.isfile(real):
             raise InputError(f"{known.name}: is not there any more")
         return Path(real)

@@ -5,10 +5,10 @@ belong to one group, so that they are never trained on and tested on at once.
 """
 
 import csv
-import hashlib
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from kinevec.data.whole import make_folder, write_text, write_whole, writing
 from kinevec.errors import InputError, VideoError
 from kinevec.search.index import Index, Video
 
+SUFFIX = ".csv"
 SHORT_SIDE = 256  # pixels of the parts that are cut out, at most
 TICKS = 90_000  # in a second
 AT_ONCE = 32  # frames decoded at once
@@ -105,8 +106,10 @@ def write_labels(index: Index, path: Path, progress: Progress | None = None) -> 
 
     Raises:
         OutputError: it cannot be written.
-        InputError: there are no labels.
+        InputError: the list is no CSV, there are no labels, or not one part can be cut out; the list is as before.
     """
+    if path.suffix.lower() != SUFFIX:  # the files lie in a folder of the name without it
+        raise InputError(f"{path}: name a list that ends in {SUFFIX}, such as {path.with_suffix(SUFFIX)}")
     known = list(parts(index))
     if not known:
         raise InputError(f"{index.folder}: no clip has been given a label")
@@ -116,6 +119,8 @@ def write_labels(index: Index, path: Path, progress: Progress | None = None) -> 
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", "group", "split", "source", "start", "stop"])
     failed: dict[str, str] = {}
+    written = 0
+    names = Counter(name for (name,) in index.store.query("SELECT name FROM videos"))
     for done, part in enumerate(known, 1):
         video = index.video(part.video)
         try:
@@ -125,23 +130,28 @@ def write_labels(index: Index, path: Path, progress: Progress | None = None) -> 
         else:
             listed = os.path.relpath(file, path.parent) if file.parent == folder else str(file)
             times = f"{part.start:.3f}", f"{part.stop:.3f}"
-            writer.writerow([listed, part.label, video.group or video.name, video.split, video.name, *times])
+            group = video.group or (video.name if names[video.name] == 1 else video.path)
+            written += 1
+            writer.writerow([listed, part.label, group, video.split, video.name, *times])
         if progress:
             progress(done, len(known))
+    if not written:
+        name, reason = next(iter(failed.items()))
+        raise InputError(f"not one labelled part can be cut out; the first, {name}: {reason}")
     write_text(path, text.getvalue())
-    return Labelled(path, len(known) - len(failed), failed)
+    return Labelled(path, written, failed)
 
 
 def _file(index: Index, video: Video, part: Part, folder: Path) -> Path:
     """The file that shows a part: the video itself where that is all of it."""
-    source = index.locate(video.id)
     slack = ALL / video.fps if video.fps else 1.0
     if part.start <= slack and part.stop >= video.seconds - slack:
-        return source
+        return index.locate(video.id)
     stem = re.sub(r"[^\w-]+", "_", Path(video.name).stem)[:32]
-    key = hashlib.blake2b(video.name.encode(), digest_size=4).hexdigest()
-    target = folder / f"{stem}-{key}-{part.start:.3f}-{part.stop:.3f}.mp4"
+    content = index.store.query("SELECT hash FROM videos WHERE id = ?", (video.id,))[0][0]
+    target = folder / f"{stem}-{content[:8]}-{part.start:.3f}-{part.stop:.3f}.mp4"
     if not target.is_file():
+        source = index.locate(video.id)
         with writing(folder):
             folder.mkdir(exist_ok=True)
         info = probe(source)

@@ -4,6 +4,9 @@ Prediction strength of Tibshirani and Walther (Cluster Validation by Prediction 
 used before, are highest at 2 wherever one difference between clips is larger than all others.
 """
 
+import math
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,7 +60,7 @@ def choose(found: dict[int, float]) -> int:
 
 def in_words(found: dict[int, float]) -> str:
     """How the number was chosen, in one sentence with the strengths of all that were tried."""
-    tried = ", ".join(f"{k}: {strength:.2f}" for k, strength in found.items())
+    tried = ", ".join(f"{k}: {math.floor(100 * strength) / 100:.2f}" for k, strength in found.items())
     if not found:
         return "there are too few clips to try numbers of groups"
     if max(found.values()) >= ENOUGH:
@@ -91,7 +94,12 @@ def _halves(videos: Whole, rng: np.random.Generator) -> tuple[Whole, Whole]:
 def _both_ways(first: Matrix, second: Matrix, count: int) -> float:
     """Mean strength of the groups of each half in the other."""
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
-    means = [KMeans(count, n_init=STARTS, random_state=0).fit(half) for half in (first, second)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct clips than groups: said below
+        means = [KMeans(count, n_init=STARTS, random_state=0).fit(half) for half in (first, second)]
+    if min(len(np.unique(half.labels_)) for half in means) < count:
+        return 0.0
     ways = ((means[0], means[1], second), (means[1], means[0], first))
     return float(np.mean([strength(theirs.predict(half), own.labels_) for theirs, own, half in ways]))

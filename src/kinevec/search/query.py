@@ -123,8 +123,11 @@ def _find_video(index: Index, name: str) -> tuple[int, str, float]:
     """Number, full name and seconds of the video of this name."""
     wanted = "SELECT id, name, seconds FROM videos WHERE"
     found = index.store.query(f"{wanted} name = ? ORDER BY id", (name,))
-    if not found:
-        found = index.store.query(f"{wanted} substr(name, -?) = ? ORDER BY id", (len(name) + 1, f"/{name}"))
+    for column in ("name", "path"):  # of several folders in one index the path alone may tell
+        if not found:
+            found = index.store.query(
+                f"{wanted} substr({column}, -?) = ? ORDER BY id", (len(name) + 1, f"/{name}")
+            )
     if len(found) > 1:
         raise InputError(f"{index.folder}: {name}: {len(found)} videos are named so: give more of the path")
     if not found:

@@ -10,6 +10,7 @@ Means are over the clips that the index holds at the moment, so they move as vid
 scores, by little once there are some hundred clips. A clip that is alone, or equal to the mean, scores 0.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
@@ -29,6 +30,7 @@ PARTS: dict[Mode, dict[str, float]] = {
     "appearance": {STATIC: 1.0},
     "motion": {RESIDUAL: 1.0, STATIC: -LOOKS},
 }
+ROUNDING = 3e-6  # of a vector's length: closer to the mean than that, what is left is rounding of float32
 BLOCK = 16_384  # rows that are worked on at once
 FEW = 8  # of fewer than 1/8 of all clips, only theirs are read
 
@@ -79,7 +81,8 @@ class Scorer:
         if part == RESIDUAL:
             vector = vector - raw[STATIC]
         centred = vector - self._mean(part)
-        unit: NDArray[np.float64] = centred / max(float(np.linalg.norm(centred)), 1e-12)
+        length, whole = (float(np.linalg.norm(one)) for one in (centred, raw[self._whole(part)]))
+        unit: NDArray[np.float64] = centred / (length if length > ROUNDING * whole else math.inf)
         return unit
 
     def part(self, part: str, places: Places) -> Matrix:
@@ -104,14 +107,20 @@ class Scorer:
         return {FULL: self.state.full[row], **static}
 
     def norms(self, part: str) -> Matrix:
-        """(N,) lengths of the centred vectors, never 0."""
+        """(N,) lengths of the centred vectors; infinite, so that all scores are 0, where a vector is the mean."""
         if part not in self._norms:
             mean = self._mean(part).astype(np.float32)
             found = np.empty(len(self.state), np.float32)
             for places in _blocks(len(self.state)):
-                found[places] = np.linalg.norm(self._read(part, places) - mean, axis=1)
-            self._norms[part] = np.maximum(found, np.float32(1e-12))
+                lengths = np.linalg.norm(self._read(part, places) - mean, axis=1)
+                whole = np.linalg.norm(self._read(self._whole(part), places), axis=1)
+                found[places] = np.where(lengths > ROUNDING * whole, lengths, np.inf)
+            self._norms[part] = found
         return self._norms[part]
+
+    def _whole(self, part: str) -> str:
+        """The vectors whose length says how far rounding reaches in a part."""
+        return FULL if part == RESIDUAL else part
 
     def _mean(self, part: str) -> NDArray[np.float64]:
         means = self.state.means

@@ -19,6 +19,7 @@ from kinevec.search.clustering import Clustering
 from kinevec.search.cut import nearest
 from kinevec.search.index import Index
 from kinevec.search.number import in_words
+from kinevec.search.store import JOINED
 from kinevec.show.html import part
 
 FRAMES = 6  # of a strip, even in time
@@ -99,7 +100,7 @@ def write_groups(index: Index, found: Clustering, path: Path) -> None:
         OutputError: it cannot be written.
     """
     rows = index.store.query(
-        "SELECT c.id, v.name, c.start, c.stop, coalesce(v.label, '') FROM clips c JOIN videos v ON v.id = c.video"
+        f"SELECT c.id, v.name, c.start, c.stop, coalesce(l.label, v.label, '') FROM {JOINED}"
     )
     known = {row[0]: row for row in rows}
     text = io.StringIO()
@@ -134,7 +135,7 @@ def _figure(index: Index, clip: int) -> str:
 def _labels(index: Index, group: int) -> str:
     """What the labels say of a group, where there are any: they had no part in making it."""
     rows = index.store.query(
-        "SELECT v.label FROM clips c JOIN videos v ON v.id = c.video WHERE c.cluster = ? AND v.label <> ''",
+        f"SELECT coalesce(l.label, v.label) AS said FROM {JOINED} WHERE c.cluster = ? AND said <> ''",
         (group,),
     )
     counts = Counter(label for (label,) in rows).most_common(NAMED)

@@ -111,6 +111,7 @@ class Writer:
         with self.store.transaction() as database:
             database.execute("DELETE FROM copies WHERE path = ?", (str(record.path),))
             database.execute("DELETE FROM rejected WHERE path = ?", (str(record.path),))
+            self._replace(str(record.path), but=id)
             database.execute(
                 'UPDATE videos SET path = ?, root = ?, name = ?, label = ?, "group" = ?, split = ?, size = ?, '
                 "mtime_ns = ? WHERE id = ?",
@@ -118,8 +119,9 @@ class Writer:
             )
 
     def copy(self, id: int, record: Record, root: int, stamp: Stamp) -> None:
-        """Notes a file with the content of a video that is in the index."""
+        """Notes a file with the content of a video that is in the index; what it was before is let go of."""
         with self.store.transaction() as database:
+            self._replace(str(record.path))
             database.execute("DELETE FROM rejected WHERE path = ?", (str(record.path),))
             database.execute(
                 "INSERT OR REPLACE INTO copies VALUES (?, ?, ?, ?, ?, ?)",
@@ -184,9 +186,10 @@ class Writer:
                 if path not in current:
                     path.unlink()
 
-    def _replace(self, path: str) -> None:
-        """Lets go of the video at a path, whose content is another now; inside a transaction."""
-        self._let_go([id for (id,) in self.store.query("SELECT id FROM videos WHERE path = ?", (path,))])
+    def _replace(self, path: str, but: int = -1) -> None:
+        """Lets go of the video at a path, whose content is another now, unless it is `but`; inside a transaction."""
+        there = self.store.query("SELECT id FROM videos WHERE path = ? AND id <> ?", (path, but))
+        self._let_go([id for (id,) in there])
 
     def _let_go(self, videos: Sequence[int]) -> None:
         """Deletes videos; one of which there is a copy goes on as that copy. Inside a transaction."""

@@ -16,10 +16,12 @@ from kinevec.show.coinciding import Turn, coinciding, turns
 from kinevec.show.curves import Curve, figure, line_styles
 from kinevec.show.html import part
 from kinevec.show.judged import ScoreRow, score_tables
+from kinevec.show.letters import boxes_for_letters
 from kinevec.show.runs import HEALTH, MEANINGS, SPEED, TITLES, UNKNOWN, Run
 
 COLORS = ("#2563a8", "#c2601a", "#7a4fb5", "#0f7f86", "#b83280", "#8a6f10")  # as .s1 to .s6 of report.css
 DASHES = ("-", "-", "--", ":", "--", "-")
+ROUNDS = ((0, (9, 2, 2, 2)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
 DASH = 6  # times a line's width: the dashes of lines that coincide
 WIDE = 3  # charts in a row of the picture
 
@@ -169,7 +171,7 @@ def write_picture(path: Path, comparison: Comparison) -> None:
     drawing = Figure(figsize=(5 * wide, 3.2 * high + 0.4), layout="constrained")
     FigureCanvasAgg(drawing)
     styles: dict[str, dict[str, Any]] = {
-        run.name: {"color": COLORS[i % len(COLORS)], "ls": DASHES[i % len(DASHES)]}
+        run.name: {"color": COLORS[i % len(COLORS)], "ls": _dashes(i)}
         for i, run in enumerate(comparison.runs)
     }
     panels = drawing.subplots(high, wide, squeeze=False).flatten()
@@ -199,8 +201,17 @@ def write_picture(path: Path, comparison: Comparison) -> None:
     drawn = [name for name in styles if any(name in curve.y for curve in curves)]
     if drawn:
         lines = [Line2D([], [], **styles[name]) for name in drawn]
-        drawing.legend(lines, drawn, loc="outside upper left", ncols=WIDE, frameon=False)
-    write_whole(path, lambda aside: drawing.savefig(aside, format="png", dpi=110))
+        legend = drawing.legend(lines, drawn, loc="outside upper left", ncols=WIDE, frameon=False)
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a name may hold a $
+    with boxes_for_letters():
+        write_whole(path, lambda aside: drawing.savefig(aside, format="png", dpi=110))
+
+
+def _dashes(i: int) -> Any:
+    """Of the line of run `i`: after each round of colours another kind, as `.r1` to `.r3` of report.css."""
+    rounds = i // len(COLORS) % (len(ROUNDS) + 1)
+    return ROUNDS[rounds - 1] if rounds else DASHES[i % len(DASHES)]
 
 
 def short(value: float) -> str:

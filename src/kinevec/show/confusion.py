@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinevec.data.whole import write_whole
-from kinevec.show.letters import boxes_for_letters
+from kinevec.show.letters import boxes_for_letters, drawable, without_middle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ def write_confusion(path: Path, truth: Sequence[str], predicted: Sequence[Sequen
         OutputError: it cannot be written.
     """
     counts, classes = confusion(truth, predicted)
-    content = _png(counts, classes, title)
+    content = _png(counts, [drawable(label) for label in classes], drawable(title))
     write_whole(path, lambda aside: aside.write_bytes(content))
 
 
@@ -68,7 +68,7 @@ def shortened(names: Sequence[str]) -> list[str]:
     """
     kept = dict.fromkeys(names, LONGEST)
     while True:
-        shown = [_without_middle(name, letters) for name, letters in kept.items()]
+        shown = [without_middle(name, letters) for name, letters in kept.items()]
         count = Counter(shown)
         alike = [
             name
@@ -84,12 +84,6 @@ def shortened(names: Sequence[str]) -> list[str]:
         if count[short] > 1:
             shown[i] = f"{short} ({seen[short]})"
     return shown
-
-
-def _without_middle(name: str, letters: int) -> str:
-    """The name in at most so many letters."""
-    tail = (letters - 1) // 2
-    return name if len(name) <= letters else f"{name[: letters - 1 - tail]}…{name[-tail:]}"
 
 
 def _png(counts: NDArray[np.float64], classes: list[str], title: str) -> bytes:

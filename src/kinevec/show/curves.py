@@ -16,6 +16,7 @@ MAX_POINTS = 400  # of a line; more cannot be told apart at this width
 DASH, DOT = 16, 3  # length of the dashes of lines that coincide, and radius of a point alone
 
 BASELINE = "untrained"  # the encoder that all others are compared with
+ROUNDS = 3  # of other dashes in report.css
 STYLES = 6  # of lines in report.css: .s1 to .s6, and .s0 for the baseline
 
 Floats = NDArray[np.float64]
@@ -48,11 +49,16 @@ class Curve:
 
 
 def line_styles(names: Iterable[str], taken: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Name → CSS class of its colour; a name in `taken` keeps its class, the others get the next ones in turn."""
+    """Name → CSS classes of its line; a name in `taken` keeps its own, the others get the next ones in turn.
+
+    When the colours have gone round once, others dashes tell lines of one colour apart: .r1 to .r3.
+    """
     styles = dict(taken or {})
     for name in names:
         count = sum(style != "s0" for style in styles.values())
-        styles.setdefault(name, "s0" if name == BASELINE else f"s{count % STYLES + 1}")
+        rounds = count // STYLES % (ROUNDS + 1)
+        own = f"s{count % STYLES + 1}" + (f" r{rounds}" if rounds else "")
+        styles.setdefault(name, "s0" if name == BASELINE else own)
     return styles
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kinevec.data.whole import write_whole
 from kinevec.show.activation import overlay
-from kinevec.show.letters import boxes_for_letters
+from kinevec.show.letters import boxes_for_letters, drawable, without_middle
 from kinevec.show.look import Look, Pictures, Sight
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _dimmed(frames: Pictures, masks: NDArray[np.bool_]) -> Pictures:
 
 
 def _short(name: str, letters: int = LETTERS) -> str:
-    return "\n".join(part if len(part) <= letters else part[: letters - 1] + "…" for part in name.split("\n"))
+    return "\n".join(without_middle(drawable(part), letters) for part in name.split("\n"))
 
 
 def _figure(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kinevec.data.whole import write_whole
 from kinevec.show.activation import overlay
-from kinevec.show.letters import boxes_for_letters
+from kinevec.show.letters import boxes_for_letters, drawable, without_middle
 from kinevec.show.look import Look
 
 TICKS = 90_000  # per second, as in broadcast video
@@ -42,13 +42,14 @@ def captions(names: Sequence[str], width: int) -> NDArray[np.uint8]:
     canvas: Any = FigureCanvasAgg(figure)  # Any: it has no type hints
     with boxes_for_letters():
         for place, name in enumerate(names):
-            x, shown = (place * width + MARGIN) / whole, name
+            name, letters = drawable(name), len(name)
+            x = (place * width + MARGIN) / whole
             text = figure.text(
                 x, 0.5, name, color="white", fontsize=8.5, va="center_baseline", parse_math=False
             )
-            while text.get_window_extent().width > width - 2 * MARGIN:
-                shown = shown[:-1]
-                text.set_text(shown + "…")
+            while letters > 1 and text.get_window_extent().width > width - 2 * MARGIN:
+                letters -= 1
+                text.set_text(without_middle(name, letters))
         canvas.draw()
     picture: NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     return picture

@@ -11,3 +11,14 @@ def boxes_for_letters() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield
+
+
+def drawable(text: str) -> str:
+    """Text that can be drawn and written: bytes of a name that are no UTF-8 are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def without_middle(name: str, letters: int) -> str:
+    """The name in at most so many letters: both ends, by which names are told apart."""
+    tail = (letters - 1) // 2
+    return name if len(name) <= letters else f"{name[: letters - 1 - tail]}…{name[-tail:]}"

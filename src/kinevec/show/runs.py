@@ -11,6 +11,7 @@ from kinevec import config as configuration
 from kinevec.config import Config
 from kinevec.errors import ConfigError, InputError
 from kinevec.show.judged import Judged, read_judged, remarks_on
+from kinevec.show.letters import drawable
 from kinevec.train.log import read_log
 
 TITLES = {
@@ -115,11 +116,11 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         InputError: none of them is a run.
     """
     folders = [folder for folder in folders if not _written_beside(folder)] or folders
-    names = [folder.resolve().name for folder in folders]
+    names = [drawable(folder.resolve().name) for folder in folders]
     runs = []
     for folder, name in zip(folders, names, strict=True):
-        run = read_run(folder, name if names.count(name) == 1 else str(folder))
-        runs.append(run if run.config else replace(run, name=str(folder)))
+        run = read_run(folder, name if names.count(name) == 1 else drawable(str(folder)))
+        runs.append(run if run.config else replace(run, name=drawable(str(folder))))
     if not any(run.config for run in runs):
         raise InputError(
             "; ".join(f"{run.name}: {', '.join(run.remarks)}" for run in runs) or "no runs were named"

@@ -10,6 +10,7 @@ from pathlib import Path
 from kinevec.data.places import check_file
 from kinevec.errors import ConfigError, InputError, OutputError
 from kinevec.search.index import Index
+from kinevec.search.labels import SUFFIX
 
 LABELS = Path("labelled") / "labels.csv"  # below the index
 
@@ -51,6 +52,8 @@ def serve(
     secret = Secrets(key=secrets.token_urlsafe(24) if beyond else None)
     target = Path(labels) if labels else Path(index) / LABELS
     check_file(target)
+    if target.suffix.lower() != SUFFIX:
+        raise InputError(f"{target}: labels are saved to a list that ends in {SUFFIX}")
     with (
         Index.open(Path(index)) as opened,
         _listening(host, port) as listener,

@@ -1,5 +1,6 @@
 """Looking at what encoders see in a video."""
 
+import itertools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,6 +72,6 @@ def _names(places: Sequence[str | Path]) -> list[str]:
     names: list[str] = []
     for place in places:
         name = Path(place).name or str(place)
-        taken = sum(other.split(" #")[0] == name for other in names)
-        names.append(f"{name} #{taken + 1}" if taken else name)
+        tries = itertools.chain([name], (f"{name} #{number}" for number in itertools.count(2)))
+        names.append(next(one for one in tries if one not in names))
     return names

@@ -170,6 +170,15 @@ def _check_enough(videos: Videos) -> None:
         )
 
 
+def _facts_of(folder: Path) -> dict[str, Any]:
+    """What a run has written of itself; nothing where that is lost."""
+    try:
+        return dict(json.loads((folder / FACTS).read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        log.warning("%s cannot be read and begins anew: %s", folder / FACTS, error)
+        return {}
+
+
 def _describe(folder: Path, config: Config, videos: Videos, facts: dict[str, Any], *, resumed: bool) -> None:
     """Writes down how the run is made; a resumed run keeps what was written and adds to it."""
     short = int((videos.frames < config.length).sum())
@@ -186,7 +195,7 @@ def _describe(folder: Path, config: Config, videos: Videos, facts: dict[str, Any
             *(config.method.queue, len(videos), len(videos) // 2),
         )
     if resumed:
-        content = json.loads((folder / FACTS).read_text("utf-8"))
+        content = _facts_of(folder)
         changes = {"changed": differences(configuration.load(folder / "config.toml"), config)}
         content.setdefault("resumed", []).append(provenance(config.train.device) | changes | facts)
     else:

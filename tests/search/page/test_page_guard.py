@@ -129,6 +129,16 @@ def test_beyond_loopback_the_key_opens_the_page_and_only_it() -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert "httponly" in answer.headers["set-cookie"].lower()
     assert client.get("/do").status_code == 200
+    for other in (
+        'grafana={"theme":"dark"}',
+        "name=Anna Muster",
+        "=;;x",
+    ):  # of other programs on this machine
+        cookies = {"cookie": f"{other}; kinevec-8765=open-sesame"}
+        assert (
+            guarded(secret, "box", base="http://192.168.0.7:8765")[0].get("/do", headers=cookies).status_code
+            == 200
+        )
     assert client.post("/do").status_code == 403  # the token is still needed
     assert client.get("/do", headers={"host": "evil.example"}).status_code == 421
     assert client.get("/do", headers={"host": "box:8765"}).status_code == 200

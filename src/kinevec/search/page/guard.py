@@ -11,7 +11,6 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -142,12 +141,9 @@ def _same(given: str, secret: str) -> bool:
 
 
 def _cookie(header: str, name: str) -> str:
-    jar = SimpleCookie()
-    try:
-        jar.load(header)
-    except CookieError:
-        return ""
-    return jar[name].value if name in jar else ""
+    # Not by http.cookies, which drops all where any cookie of this host, of whatever program, is written oddly.
+    pairs = (part.strip().partition("=") for part in header.split(";"))
+    return next((value for key, _, value in pairs if key == name), "")
 
 
 def _with_headers(send: Send) -> Send:

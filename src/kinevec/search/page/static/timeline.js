@@ -24,7 +24,7 @@ export class Timeline {
   // low and high: seconds of the video at both ends of the line
   set(low, high, step, start, stop) {
     this.range = { low, high, step };
-    this.start = Math.min(Math.max(start, low), high - SHORTEST);
+    this.start = Math.max(low, Math.min(start, high - SHORTEST)); // a video may be shorter than SHORTEST
     this.stop = Math.max(Math.min(stop, high), this.start + Math.min(SHORTEST, high - low));
     this.draw();
   }
@@ -52,8 +52,8 @@ export class Timeline {
 
   move(name, value) {
     const { low, high } = this.range;
-    if (name === "start") this.start = Math.min(Math.max(value, low), this.stop - SHORTEST);
-    else if (name === "stop") this.stop = Math.max(Math.min(value, high), this.start + SHORTEST);
+    if (name === "start") this.start = Math.max(low, Math.min(value, this.stop - SHORTEST));
+    else if (name === "stop") this.stop = Math.min(high, Math.max(value, this.start + SHORTEST));
     else {
       const length = this.stop - this.start;
       this.start = Math.min(Math.max(value, low), high - length);
