@@ -98,6 +98,12 @@ def test_no_option_goes_unread(protocols: str, option: tuple[str, str], about: s
         evaluate("run", "--data", str(tmp_path), "--protocols", protocols, *option)
 
 
+def test_an_unknown_protocol_is_named_before_options(tmp_path: Path) -> None:
+    for protocols, says in (("lineer", "unknown protocol 'lineer'"), (",", "no protocol was named")):
+        with pytest.raises(ConfigError, match=says):
+            evaluate("run", "--data", str(tmp_path), "--protocols", protocols, "--seeds", "2")
+
+
 def test_options_of_encoders_are_refused_where_two_evaluations_are_compared(tmp_path: Path) -> None:
     for words in (("-o", "d.json"), ("--clips", "3"), ("--per-class",), ("--no-keep-features",)):
         with pytest.raises(InputError, match=r"a\.json is an evaluation: --[a-z-]+ would be of encoders"):

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -188,12 +189,40 @@ def test_a_stream_that_begins_between_key_frames_begins_at_the_next(tmp_path: Pa
     assert len(list(decode_whole(checked, (64, 96)))) == 70
 
 
-def test_recordings_put_one_after_the_other_stay_in_order(tmp_path: Path) -> None:
+def test_a_closed_group_that_begins_with_b_frames_is_whole(tmp_path: Path) -> None:
+    """They are shown before the first key frame, and decode."""
+    whole = numbered_video(
+        tmp_path / "a.mpg", 40, (320, 240), codec="mpeg2video", options={"g": "10", "bf": "2"}
+    )
+    path, keys = tmp_path / "b.mkv", 0
+    with av.open(str(whole)) as source, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            keys += packet.is_keyframe
+            if packet.dts is None or keys < 2:
+                continue
+            content = bytearray(bytes(packet))
+            if packet.is_keyframe and keys == 2:
+                content[content.index(b"\0\0\1\xb8") + 7] |= 0x40  # of its header: that the group is closed
+            changed = av.Packet(bytes(content))
+            changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
+            changed.is_keyframe, changed.stream = packet.is_keyframe, stream
+            out.mux(changed)
+    info = probe(path)
+    assert info.pts is not None
+    assert info.pts[0] < info.keys[0]
+    streamed = np.stack(list(iter_frames(path)))
+    assert info.frames == len(streamed)
+    np.testing.assert_array_equal(read_clip(path, list(range(info.frames))).frames, streamed)
+
+
+@pytest.mark.parametrize(("shift", "group"), [(1800, 10), (5 * 3600 + 1800, 400), (12 * 3600 + 1800, 10)])
+def test_recordings_put_one_after_the_other_stay_in_order(shift: int, group: int, tmp_path: Path) -> None:
     """The clock of the second starts again, half a frame off."""
-    one = numbered_video(tmp_path / "a.ts", 20, options={"bf": "0", "g": "10"})
-    pts = [3600 * i + 1800 for i in range(20)]
+    one = numbered_video(tmp_path / "a.ts", 20, options={"bf": "0", "g": str(group)})
+    pts = [3600 * i + shift for i in range(20)]
     two = numbered_video(
-        tmp_path / "b.ts", 20, pts=pts, time_base=Fraction(1, 90000), options={"bf": "0", "g": "10"}
+        tmp_path / "b.ts", 20, pts=pts, time_base=Fraction(1, 90000), options={"bf": "0", "g": str(group)}
     )
     content = bytearray(one.read_bytes() + two.read_bytes())
     last: dict[int, int] = {}

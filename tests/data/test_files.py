@@ -61,6 +61,10 @@ def test_prepared_videos_among_the_others_are_not_taken(
     assert found == [("train/jump/a.mp4", "jump", "train"), ("validate/run/b.mp4", "run", "val")]
     assert not caplog.text
     assert len(find_records(root / "out")) == 1  # asked for by name
+    (tmp_path / "only" / "data").mkdir(parents=True)
+    (tmp_path / "only" / "data" / "prepare.json").touch()
+    with pytest.raises(InputError, match="name a folder of prepared videos itself: data"):
+        find_records(tmp_path / "only")
 
 
 def test_flat_folder_has_no_labels(tmp_path: Path) -> None:
@@ -121,7 +125,11 @@ def test_csv_with_all_columns(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("path,label\na.mp4,push, left\n", "line 2: more fields than the first line has columns"),
-        ('path,label\na.mp4,"spin\nb.mp4,orbit\nc.mp4,orbit\n', "line 4: a quotation mark is not closed"),
+        ('path,label\na.mp4,"spin\nb.mp4,orbit\nc.mp4,orbit\n', r"line 2: not CSV \(unexpected end"),
+        ('path,label\na.mp4,walk\n"b.mp4,jump\n', "line 3: not CSV"),
+        ('path,label\na.mp4,"x\ny"\n', "line 3: a quotation mark is not closed before the end of its line"),
+        ('"path,label\na.mp4,walk\n', "not CSV"),
+        ("path,label\na.mp4,x,\n", ""),
         ("path,label\na.mp4,x\n./sub/../a.mp4,x\n", ""),
         ("path,label\na.mp4,x\n{0}/a.mp4,x\n", "line 3: .*/a.mp4 is the file that the list also names a.mp4"),
         ('path,label\na.mp4,"' + "spin\n" * 40_000, "not CSV .*field larger"),
@@ -201,7 +209,7 @@ def test_videos_without_a_group_are_groups_by_themselves() -> None:
 def test_a_single_group_is_split_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     held = held_out(["a", "b"] * 4, ["anna"] * 8, 0.25, np.random.default_rng(0))
     assert held.sum() == 2
-    assert "all videos belong to one group ('anna'), which is split" in caplog.text
+    assert "all videos belong to one group, which is split" in caplog.text
 
 
 def test_held_out_keeps_groups_whole() -> None:

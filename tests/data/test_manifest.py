@@ -21,11 +21,11 @@ from kinevec.data.decode import VideoInfo
 from kinevec.data.files import find_records, with_split
 from kinevec.data.frametable import FrameTable
 from kinevec.data.manifest import Manifest, read_listing, read_manifest
-from kinevec.data.manifest_file import ARROW, PARQUET, Row, write_manifest
+from kinevec.data.manifest_file import ARROW, PARQUET, Row, tail_identity, write_manifest
 from kinevec.data.prepare import PrepareConfig, prepare
 from kinevec.data.records import Record
 from kinevec.data.sampling import clip_numbers
-from kinevec.data.source import Collection, FileSource, fingerprint
+from kinevec.data.source import Collection, FileSource, fingerprint, shape_fingerprint
 from kinevec.errors import DataError, InputError, VideoError
 
 
@@ -234,9 +234,30 @@ def test_other_lengths_and_sizes_are_other_videos(tmp_path: Path) -> None:
         folder = tmp_path / str(place)
         folder.mkdir()
         write_manifest(folder, [made_up(0), made_up(4) | change], complete=True)
-        found.append(fingerprint(read_manifest(folder)))
+        found.append(shape_fingerprint(read_manifest(folder)))
     assert len(set(found)) == 3
     assert found[0] == found[3]
+
+
+def test_a_manifest_that_was_not_touched_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_manifest(tmp_path, map(made_up, range(40)), complete=True)
+    sent = pickle.dumps(read_manifest(tmp_path).take([3]))
+    read: list[Path] = []
+    monkeypatch.setattr("kinevec.data.manifest.identify", lambda path: read.append(path) or "x")
+    assert len(read_manifest(tmp_path)) == 40
+    assert len(pickle.loads(sent)) == 1
+    assert not read
+
+
+def test_what_an_earlier_version_wrote_of_a_manifest_still_holds(tmp_path: Path) -> None:
+    """Its identity was the hash of the file's end."""
+    write_manifest(tmp_path, map(made_up, range(40)), complete=True)
+    listing = read_manifest(tmp_path).take([3]).listing()
+    assert len(read_listing(listing | {"identity": tail_identity(tmp_path / PARQUET)})) == 1
+    with pytest.raises(DataError, match="was changed"):
+        read_listing(listing | {"identity": "7-abc"})
 
 
 def test_names_do_not_run_together(tmp_path: Path) -> None:

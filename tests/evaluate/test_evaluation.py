@@ -163,7 +163,20 @@ def test_only_labelled_videos_are_scored(collection: Collection, run: Path) -> N
     assert fewer.chance == alone.chance
     counts = [fewer.facts["data"][key] for key in ("train", "test", "classes", "unlabelled")]
     assert counts == [6, 3, 3, 3]
-    assert {**fewer.facts["data"], "unlabelled": 0} == alone.facts["data"]
+    files = {"files": alone.facts["data"]["files"]}  # the fingerprint is of all that were there
+    assert {**fewer.facts["data"], "unlabelled": 0, **files} == alone.facts["data"]
+
+
+def test_only_scored_videos_are_counted_as_doubtful(
+    collection: Collection, run: Path, tmp_path: Path
+) -> None:
+    records = [replace(r, label=None) if i in (8, 9) else r for i, r in enumerate(collection.records)]
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / VIDEOS).write_text(json.dumps(collection.listing()))
+    found = evaluate(
+        tmp_path / "run", Collection(tuple(records), collection.infos, ()), clips=1, untrained=False
+    )
+    assert found.facts["data"]["test"] == found.facts["data"]["test_seen_in_training"] == 2
 
 
 def test_a_file_that_is_read_once_and_not_again_is_left_out_of_all_scores(

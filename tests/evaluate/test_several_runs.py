@@ -9,6 +9,7 @@ from kinevec.config import Config, Model, Train, differences
 from kinevec.encoders import Loaded
 from kinevec.errors import InputError
 from kinevec.evaluate.evaluation import Evaluation
+from kinevec.evaluate.facts import UNREAD
 from kinevec.evaluate.outcomes import Outcomes
 from kinevec.evaluate.runs import check_repetitions, merged
 from kinevec.models import build_encoder
@@ -72,6 +73,7 @@ def test_their_mean_and_spread() -> None:
     assert result.facts["data"] == {
         "test": 2,
         "classes": 2,
+        "rejected": {},
         "test_seen_in_training": 1,
         "test_copies_of_training": 2,
     }
@@ -80,3 +82,14 @@ def test_their_mean_and_spread() -> None:
     assert [entry["folder"] for entry in result.facts["runs"]] == ["runs/0", "runs/1", "runs/2"]
     assert [entry["scores"]["trained"]["R@1"] for entry in result.facts["runs"]] == [100, 50, 0]
     assert result.content["spread"] == {"trained": {"R@1": pytest.approx(50)}}
+
+
+def test_a_video_that_one_run_lost_is_lost_for_all() -> None:
+    whole, part = found([1, 1], 0), found([1, 0], 1)
+    part = replace(part, outcomes={"trained": part.outcomes["trained"].only({"w"})})
+    part.facts["data"]["rejected"] = {"x": "damaged"}
+    result = merged([whole, part])
+    assert result.outcomes["trained"].videos == ("w",)
+    assert result.scores["trained"]["R@1"] == 50
+    assert result.facts["data"]["test"] == 1
+    assert result.facts["data"]["rejected"] == {"v": UNREAD, "x": "damaged"}

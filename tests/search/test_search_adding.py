@@ -153,6 +153,30 @@ def test_a_copy_outlives_what_it_is_a_copy_of(index: Index, videos: Path) -> Non
     assert names(index) == ["0.mp4", "2.mp4", "3.mp4", "z0.mp4", "z1.mp4", "z2.mp4"]
 
 
+def test_a_copy_that_breaks_is_no_result(index: Index, videos: Path) -> None:
+    """Neither with what it is a copy of, nor before that changes."""
+    for name in ("0", "1"):
+        shutil.copy(videos / f"{name}.mp4", videos / f"z{name}.mp4")
+    again(index, videos)
+    for name in ("0", "z0", "z1"):
+        (videos / f"{name}.mp4").write_bytes(b"no video")
+    again(index, videos)
+    assert names(index) == ["1.mp4", "2.mp4", "3.mp4"]
+    numbered_video(videos / "1.mp4", 33, (32, 32))
+    again(index, videos)
+    assert names(index) == ["1.mp4", "2.mp4", "3.mp4"]
+    assert len(index) == 6
+
+
+def test_what_is_said_of_a_copy_holds_once_it_is_the_video(index: Index, videos: Path) -> None:
+    shutil.copy(videos / "0.mp4", videos / "z.mp4")
+    (videos / "labels.csv").write_text("path,label\n0.mp4,jump\nz.mp4,run\n")
+    again(index, videos)
+    numbered_video(videos / "0.mp4", 30, (32, 32))
+    again(index, videos)
+    assert {one.name: one.label for one in clips(index)} == {"0.mp4": "jump", "z.mp4": "run"}
+
+
 def test_a_file_with_known_content_becomes_a_copy(index: Index, videos: Path) -> None:
     again(index, videos)
     shutil.copy(videos / "0.mp4", videos / "3.mp4")  # over another

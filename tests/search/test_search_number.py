@@ -72,5 +72,6 @@ def test_what_is_said_and_chosen_of_numbers_that_are_not_found_again() -> None:
     assert "best at 3 (prediction strength below 0.8; 2: 0.50, 3: 0.60)" in in_words({2: 0.5, 3: 0.6})
     assert (choose({}), in_words({})) == (2, "there are too few clips to try numbers of groups")
     assert "below 0.8; 2: 0.79)" in in_words({2: 0.7999})  # not 0.80
+    assert "2: 0.57, 3: 0.29" in in_words({2: 0.57, 3: 0.29})
     few = np.eye(3, dtype=np.float32)
     assert strengths(few, np.arange(3), np.random.default_rng(0)) == {}

@@ -14,8 +14,17 @@ from kinevec import tasks
 from kinevec.cli import comparing
 from kinevec.config import Config, Fima, Flow, Mscl, Sampling, Terms
 from kinevec.errors import OutputError
-from kinevec.show.compare import COLORS, DASHES, Comparison, _dashes, short, write_page, write_picture
-from kinevec.show.curves import STYLES
+from kinevec.show.compare import (
+    COLORS,
+    DASHES,
+    ROUND_DASHES,
+    Comparison,
+    _dashes,
+    short,
+    write_page,
+    write_picture,
+)
+from kinevec.show.curves import ROUNDS, STYLES
 from kinevec.show.html import part
 from kinevec.show.runs import MEANINGS, TITLES, read_runs
 from method_steps import CONTRAST, build, clips, configured
@@ -113,6 +122,7 @@ def test_twenty_runs_have_twenty_kinds_of_lines(tmp_path: Path) -> None:
     keys = re.findall(r'<i class="key ([^"]+)"></i>r\d\d</th>', (tmp_path / "a.html").read_text())
     assert len(set(keys)) == len(keys) == 20
     css = part("report.css")
+    assert len(ROUND_DASHES) == ROUNDS == 3
     assert all(f".line.{name}" in css and f".legend .{name}" in css for name in ("r1", "r2", "r3"))
     looks = {(COLORS[i % len(COLORS)], str(_dashes(i))) for i in range(20)}
     assert len(looks) == 20

@@ -9,6 +9,7 @@ import pytest
 
 from kinevec.errors import OutputError
 from kinevec.show.confusion import LONGEST, MOST, confusion, shortened, write_confusion
+from kinevec.show.letters import without_middle
 
 
 def test_counts_are_by_right_class_and_predicted_class() -> None:
@@ -46,6 +47,17 @@ def test_labels_may_be_anything(tmp_path: Path) -> None:
     labels = ["$x_{1", "{\\bf", "<b>", "a\nb", "x" * 300, "動作", " ", "%d"]
     write_confusion(tmp_path / "x.png", labels, [labels[::-1]], "$x_{1 動作 %s")
     assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_names_lose_their_middle() -> None:
+    assert [without_middle("abcdef", letters) for letters in range(1, 7)] == [
+        "…",
+        "a…",
+        "a…f",
+        "ab…f",
+        "ab…ef",
+        "abcdef",
+    ]
 
 
 def test_labels_that_are_no_text_are_escaped(tmp_path: Path) -> None:

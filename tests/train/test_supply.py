@@ -234,7 +234,8 @@ def test_the_change_of_motion_is_that_of_the_flow_at_hand(
             assert isinstance(videos, Manifest)
             measured = videos.motion(index)
             assert measured is not None
-            np.testing.assert_array_equal(change, measured[1])
+            np.testing.assert_array_equal(change[:-2], measured[1][:-2])
+            assert change[-2:].tolist() == [change[-3]] * 2  # of the last two frames none is known
             assert np.abs(change - of_flow).max() > 1e-3
 
 
@@ -251,7 +252,7 @@ def test_flow_of_every_clip_anew_leaves_the_change_to_the_manifest(
     assert supply.change is not None
     measured = data.motion(1)
     assert measured is not None
-    np.testing.assert_array_equal(supply.change(1), measured[1])
+    np.testing.assert_array_equal(supply.change(1)[:-2], measured[1][:-2])
     with pytest.raises(
         DataError, match=r"sampling\.moving needs to know how each video moves: .*flow.store=run"
     ):

@@ -134,12 +134,6 @@ def evaluate(
         option = "--seeds" if name == "seed" else f"--{name}"
         config.check(not given, f"{name} of fine-tuning is that of the other protocols: use {option}")
     named = tuple(word.strip() for word in protocols.split(",") if word.strip())
-    for name, option in named_options(context).items():
-        about = ABOUT.get(PROTOCOL_OPTIONS.get(name, ""), set(named))
-        config.check(
-            bool(about & set(named)),
-            f"{option} is about {' and '.join(sorted(about))}, which --protocols {protocols} lacks: add it there",
-        )
     settings = Settings(
         protocols=named,
         clips=clips,
@@ -151,6 +145,12 @@ def evaluate(
         seeds=tuple(range(seeds)),
         finetune=finetune_config(tuning, changes),
     )
+    for name, option in named_options(context).items():
+        about = ABOUT[PROTOCOL_OPTIONS[name]] if name in PROTOCOL_OPTIONS else set(named)
+        config.check(
+            bool(about & set(named)),
+            f"{option} is about {' and '.join(sorted(about))}, which --protocols {protocols} lacks: add it there",
+        )
     cluster = chosen_cluster(ray, ray_address, workers, ray_gpus)
     config.check(bool(cluster) or not (workers or ray_gpus), "--workers and --ray-gpus belong to --ray")
     with progress_bars() as bars:

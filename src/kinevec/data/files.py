@@ -5,11 +5,8 @@ without labels, a single video, and a CSV with the columns `path[,label][,group]
 (a folder that holds a `labels.csv` is read by it).
 """
 
-import csv
-import io
 import logging
 import os
-import posixpath
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinevec.data.lists import SPLITS, read_csv
 from kinevec.data.records import Record, some
-from kinevec.errors import DataError, InputError
+from kinevec.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -49,17 +47,6 @@ LOOK, FILM = (
     "activation.mp4",
 )  # of `kinevec show`; the film shows a video, and is none to learn from
 PREPARED = "prepare.json"  # lies in every folder that `kinevec prepare` made
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "validate": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-GROUP_COLUMNS = ("group", "subject", "subject_or_group")
 
 
 def find_records(source: Path) -> tuple[Record, ...]:
@@ -73,15 +60,17 @@ def find_records(source: Path) -> tuple[Record, ...]:
         DataError: the list cannot be understood; names the line.
     """
     if source.is_file():
-        records = _read_csv(source) if source.suffix.lower() == ".csv" else (Record(source, source.name),)
+        records = read_csv(source) if source.suffix.lower() == ".csv" else (Record(source, source.name),)
     elif source.is_dir():
         listed = source / "labels.csv"
-        records = _read_csv(listed) if listed.is_file() else _read_tree(source)
+        records = read_csv(listed) if listed.is_file() else _read_tree(source)
     else:
         raise InputError(f"{source}: no such folder, list or video")
     if not records:
         known = " ".join(sorted(suffix.lstrip(".") for suffix in VIDEO_SUFFIXES))
-        raise InputError(f"{source}: no video files found (looked for {known})")
+        prepared = [path.parent.name for path in source.glob(f"*/{PREPARED}")] if source.is_dir() else []
+        name = f"; name a folder of prepared videos itself: {some(sorted(prepared))}" if prepared else ""
+        raise InputError(f"{source}: no video files found (looked for {known}){name}")
     return records
 
 
@@ -139,7 +128,7 @@ def held_out(
         held[[alone[i - len(named)] for i in chosen if i >= len(named)]] = True
         return held
     if named:
-        log.warning("all videos belong to one group ('%s'), which is split between train and test", named[0])
+        log.warning("all videos belong to one group, which is split between train and test")
     by_label: dict[Any, list[int]] = defaultdict(list)
     for place, label in enumerate(labels):
         by_label[label].append(place)
@@ -218,65 +207,3 @@ def _walk(root: Path) -> Iterator[str]:
                 continue
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
                 yield os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
-
-
-def _read_csv(path: Path) -> tuple[Record, ...]:
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save the list as UTF-8") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    columns = [(name or "").strip().lower() for name in reader.fieldnames or []]
-    reader.fieldnames = columns
-    if "path" not in columns and any(";" in column for column in columns):
-        raise DataError(f"{path}: its columns are separated by ';'; separate them by commas")
-    if "path" not in columns:
-        raise DataError(
-            f"{path}: the first line must name the columns, among them 'path'; found: {', '.join(columns) or 'nothing'}"
-        )
-    group_column = next((name for name in GROUP_COLUMNS if name in columns), "group")
-    records: dict[str, Record] = {}
-    files: dict[str, str] = {}  # where they lie → how the list names them
-    for where, row in _rows(reader, path):
-        name = (row["path"] or "").strip().replace("\\", "/")
-        if not name:
-            raise DataError(f"{where}: the path is empty")
-        name = posixpath.normpath(name)  # ./a.mp4 is a.mp4
-        split = (row.get("split") or "").strip().lower() or None
-        if split and split not in SPLITS:
-            raise DataError(f"{where}: split is '{split}'; it must be train, val or test")
-        record = Record(
-            path=path.parent / name,
-            name=name,
-            label=(row.get("label") or "").strip() or None,
-            group=(row.get(group_column) or "").strip() or None,
-            split=SPLITS[split] if split else None,
-        )
-        if records.setdefault(name, record) != record:
-            raise DataError(f"{where}: {name} stands in the list twice with different entries")
-        if (other := files.setdefault(os.path.abspath(record.path), name)) != name:
-            raise DataError(f"{where}: {name} is the file that the list also names {other}")
-    return tuple(records[name] for name in sorted(records))
-
-
-def _rows(reader: "csv.DictReader[str]", path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
-    """Where each row of a list ends, and its fields by column; a row may lack the last ones.
-
-    Raises:
-        DataError: it is no CSV, has more fields than columns, or a field that goes on in the next line.
-    """
-    try:
-        for row in reader:
-            where = f"{path} line {reader.line_num}"
-            if None in row:
-                raise DataError(
-                    f"{where}: more fields than the first line has columns; put a field that holds a comma in "
-                    "quotation marks"
-                )
-            if any("\n" in (value or "").strip() for value in row.values()):
-                raise DataError(f"{where}: a quotation mark is not closed before the end of its line")
-            yield where, row
-    except csv.Error as error:  # a quotation mark that is never closed, for one
-        raise DataError(f"{path} line {reader.line_num}: not CSV ({error})") from error

@@ -23,7 +23,16 @@ from numpy.typing import ArrayLike, NDArray
 from kinevec.data.decode import VideoInfo
 from kinevec.data.files import held_out
 from kinevec.data.frametable import FrameTable
-from kinevec.data.manifest_file import ARROW, PARQUET, SCHEMA, TABLE_COLUMNS, identify, map_manifest
+from kinevec.data.manifest_file import (
+    ARROW,
+    PARQUET,
+    SCHEMA,
+    TABLE_COLUMNS,
+    identify,
+    map_manifest,
+    state_of,
+    tail_identity,
+)
 from kinevec.data.records import Record
 from kinevec.data.source import Rejected
 from kinevec.errors import DataError, InputError
@@ -51,7 +60,7 @@ class Manifest:
         test: NDArray[np.bool_] | None = None,
         rejected: tuple[Rejected, ...] = (),
     ) -> None:
-        facts = json.loads((table.schema.metadata or {}).get(b"kinevec", b"{}"))
+        facts = _facts(table)
         self.folder = folder
         self.complete = bool(facts.get("complete", True))
         self.identity = str(facts.get("parquet"))
@@ -241,13 +250,13 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / PARQUET
     try:
-        identity = identify(path)
+        state = state_of(path)
     except OSError as error:
         raise InputError(
             f"{path}: {error.strerror}; a folder of prepared videos is made by: kinevec prepare"
         ) from error
     table = _map(folder / ARROW)
-    if table is None or _identity(table) != identity:
+    if table is None or not _belongs(table, path, state):
         map_manifest(folder)
         table = _map(folder / ARROW)
         if table is None:
@@ -264,15 +273,24 @@ def _map(path: Path) -> pa.Table | None:
     return table if table.schema.equals(SCHEMA) else None
 
 
-def _identity(table: pa.Table) -> object:
-    return json.loads((table.schema.metadata or {}).get(b"kinevec", b"{}")).get("parquet")
+def _belongs(table: pa.Table, path: Path, state: list[int]) -> bool:
+    """Whether a table was made from a Parquet file as it is now; that is read only where it was touched."""
+    facts = _facts(table)
+    return bool(facts.get("state") == state or facts.get("parquet") == identify(path))
+
+
+def _facts(table: pa.Table) -> dict[str, Any]:
+    return dict(json.loads((table.schema.metadata or {}).get(b"kinevec", b"{}")))
 
 
 def _reopen(
     folder: Path, identity: str, rows: NDArray[np.int64] | None, test: NDArray[np.bool_] | None
 ) -> Manifest:
+    table = _map(folder / ARROW)  # this is what is read: it need not be held against the Parquet file again
+    if table is not None and _facts(table).get("parquet") == identity:
+        return Manifest(folder, table, rows, test=test)
     manifest = read_manifest(folder)
-    if manifest.identity != identity:
+    if identity not in (manifest.identity, tail_identity(folder / PARQUET)):
         raise DataError(f"{folder / PARQUET}: was changed while it was in use")
     return Manifest(folder, manifest._table, rows, test=test)
 

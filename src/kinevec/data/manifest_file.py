@@ -7,6 +7,7 @@ of rows. `manifest.arrow` is made from it; one that does not belong to it is mad
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -22,6 +23,7 @@ from kinevec.errors import DataError
 PARQUET = "manifest.parquet"
 ARROW = "manifest.arrow"
 
+TICK = 0.02  # seconds: times of change of files are no finer than this
 # Rows are written in groups of at most so many, and of at most so many values in their lists.
 _GROUP_ROWS = 16_384
 _GROUP_VALUES = 2_000_000
@@ -94,6 +96,8 @@ def map_manifest(folder: Path) -> None:
     """
     path = folder / PARQUET
     with writing(path):
+        time.sleep(TICK)  # whatever is changed from now on has another time of change
+        state = state_of(path)
         identity = identify(path)
     try:
         source = pq.ParquetFile(path)
@@ -101,7 +105,7 @@ def map_manifest(folder: Path) -> None:
         if missing:
             raise DataError(f"{path}: lacks the columns {', '.join(missing)}; prepare the videos again")
         kept = json.loads((source.schema_arrow.metadata or {}).get(b"kinevec", b"{}"))
-        schema = SCHEMA.with_metadata({"kinevec": json.dumps(kept | {"parquet": identity})})
+        schema = SCHEMA.with_metadata({"kinevec": json.dumps(kept | {"parquet": identity, "state": state})})
 
         def write(aside: Path) -> None:
             with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_file(file, schema) as writer:
@@ -113,6 +117,24 @@ def map_manifest(folder: Path) -> None:
             write_whole(folder / ARROW, write)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise DataError(f"{path}: is damaged, or not a manifest ({error})") from error
+
+
+def state_of(path: Path) -> list[int]:
+    """Size and time of change of a file, by which one that was not touched is known without being read.
+
+    Raises:
+        OSError: it is not there.
+    """
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def tail_identity(path: Path) -> str:
+    """What `identify` was in earlier versions: the size, and the hash of the last 64 KiB."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(max(0, size - (1 << 16)))
+        return f"{size}-{hashlib.blake2b(file.read(), digest_size=8).hexdigest()}"
 
 
 def identify(path: Path) -> str:

@@ -142,10 +142,16 @@ V = TypeVar("V", bound=Videos)
 
 
 def fingerprint(videos: Videos) -> str:
-    """The same for the same names in the same order, of videos as long and as large, only; no file is read."""
+    """The same for the same names in the same order only."""
     digest = hashlib.blake2b(digest_size=16)
     for name in videos.names():
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()
+
+
+def shape_fingerprint(videos: Videos) -> str:
+    """The same for videos of the same lengths and sizes in the same order only; no file is read."""
+    digest = hashlib.blake2b(digest_size=16)
     for values in (videos.frames, videos.sizes):
         digest.update(np.asarray(values, dtype="<i4").tobytes())
     return digest.hexdigest()

@@ -80,7 +80,7 @@ def linear_probe(
 def folds(labels: Sequence[str], groups: Sequence[str | None], rng: np.random.Generator) -> NDArray[np.int64]:
     """(V,) numbers of the folds for cross-validation, below `FOLDS`.
 
-    Groups are kept whole where there are at least two and no label lives in a single one; otherwise the videos of
+    Groups are kept whole where there are any and no label lives in a single one; otherwise the videos of
     each label are dealt out evenly. A video without a group is one by itself.
     """
     result = np.zeros(len(labels), dtype=np.int64)
@@ -101,7 +101,7 @@ def keeps_groups(labels: Sequence[str], groups: Sequence[str | None]) -> bool:
     homes: dict[str, set[str]] = {}
     for label, name in zip(labels, _group_names(groups), strict=False):  # no groups at all: an empty list
         homes.setdefault(label, set()).add(name)
-    return len({group for group in groups if group}) > 1 and min(map(len, homes.values())) > 1
+    return any(groups) and min(map(len, homes.values())) > 1
 
 
 def _group_names(groups: Sequence[str | None]) -> list[str]:

@@ -131,10 +131,12 @@ def evaluate(
     loaded = encoder if isinstance(encoder, Loaded) else encoders.load(encoder)
     check_shots(collection, settings)
     chosen = _chosen(loaded, name, beside or {}, untrained)
+    scored = collection.only(lambda record: bool(record.label))
+    scored = scored if len(scored) else collection  # without labels there are features alone
     seen = {
-        "test_seen_in_training": trained_on(Path(loaded.source), collection),
-        "test_copies_of_training": count_copies(collection, Path(loaded.source)),
-        "looped": warn_looped(collection, loaded.config.clip),
+        "test_seen_in_training": trained_on(Path(loaded.source), scored),
+        "test_copies_of_training": count_copies(scored, Path(loaded.source)),
+        "looped": warn_looped(scored, loaded.config.clip),
     }
     features = cached_features(
         chosen,

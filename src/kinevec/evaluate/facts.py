@@ -44,7 +44,7 @@ def facts_of(
             "test": len(found),
             "classes": len(set(scored.labels) - {""}),
             "unlabelled": len(features.collection) - len(scored.collection),
-            "files": files_fingerprint(scored.collection.records),
+            "files": files_fingerprint(features.collection.records),
             "rejected": rejected | dict.fromkeys((n for n in test.names() if n not in found), UNREAD),
             **counted,
         },

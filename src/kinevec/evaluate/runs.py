@@ -7,7 +7,7 @@ from kinevec.config import INCIDENTAL, differences
 from kinevec.encoders import Loaded
 from kinevec.errors import InputError
 from kinevec.evaluate.evaluation import Evaluation
-from kinevec.evaluate.facts import DOUBTFUL
+from kinevec.evaluate.facts import DOUBTFUL, UNREAD
 from kinevec.evaluate.outcomes import of_the_same, repeated
 
 OTHERWISE = INCIDENTAL | {"train.seed", "views.color_on", "data.store", "flow.store"}
@@ -66,7 +66,20 @@ def merged(evaluations: Sequence[Evaluation]) -> Evaluation:
         {**found.facts["run"], **count, "scores": found.scores}
         for found, count in zip(evaluations, counts, strict=True)
     ]
-    data = first.facts["data"] | most | {"test": len(next(iter(outcomes.values())).videos)}
+    kept = next(iter(outcomes.values())).videos
+    rejected = {
+        **{name: UNREAD for found in evaluations for name in _tested(found) if name not in set(kept)},
+        **{
+            name: why
+            for found in evaluations
+            for name, why in found.facts["data"].get("rejected", {}).items()
+        },
+    }
+    data = first.facts["data"] | most | {"test": len(kept), "rejected": rejected}
     facts = {key: value for key, value in first.facts.items() if key != "run"} | {"data": data, "runs": runs}
     scores = {name: found.scores for name, found in outcomes.items()}
     return replace(first, scores=scores, features={}, facts=facts, outcomes=outcomes)
+
+
+def _tested(found: Evaluation) -> tuple[str, ...]:
+    return next(iter(found.outcomes.values())).videos

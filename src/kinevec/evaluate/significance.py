@@ -52,8 +52,8 @@ def interval(
 ) -> tuple[float, float]:
     """Interval of a share of videos: percentile bootstrap (Efron and Tibshirani 1993, chapter 13), or Wilson's.
 
-    Wilson's score interval, where there are fewer than 30 videos, or fewer than 5 hits or misses: resampling four
-    hits would find 100 % with certainty. See `kinevec.evaluate.score_interval`. Else videos are drawn anew with replacement, as many as there are. In a mean over classes they keep their weights, so
+    Wilson's score interval, where there are fewer than 30 videos, fewer than 5 hits or misses, or fewer than 5 videos
+    that are not all alike: resampling four hits would find 100 % with certainty. See `kinevec.evaluate.score_interval`. Else videos are drawn anew with replacement, as many as there are. In a mean over classes they keep their weights, so
     that with classes of equal size the interval is that of the mean over videos. (Drawing within each class
     instead gives intervals that are too narrow where classes have few test videos.)
 

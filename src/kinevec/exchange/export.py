@@ -20,9 +20,8 @@ from kinevec.exchange.target import CARD, EVALUATION, ONNX, PROGRAM, check_targe
 
 log = logging.getLogger(__name__)
 
-PRIVATE = frozenset(
-    {"command", "folder", "file", "outcomes", "against"}
-)  # entries of eval.json that stay at home
+# Entries of eval.json that stay at home.
+PRIVATE = frozenset({"command", "folder", "file", "outcomes", "against"})
 
 
 def export(

@@ -1,6 +1,5 @@
 """Videos into an index: only what is new or changed is embedded, each video is kept as soon as it is done."""
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterable, Sequence
@@ -9,8 +8,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from kinevec.data.prepare.check import Stamp
-from kinevec.data.reasons import Unusable, denied
+from kinevec.data.prepare.check import Stamp, content_hash
+from kinevec.data.reasons import Unusable
 from kinevec.data.records import Record
 from kinevec.data.source import Progress, Rejected, write_rejected
 from kinevec.errors import DataError, Interrupted, VideoError
@@ -90,6 +89,7 @@ def add(
         except Interrupted:
             _write_rejected(index, listed)
             raise
+        look.settle()
         added.rejected = _write_rejected(index, listed)
         writer.pack()
     if not len(index):
@@ -110,6 +110,7 @@ class _Look:
         self.added = Added()
         self.known = {known.path: known for known in writer.known()}
         self.by_hash: dict[str, Known] = {known.hash: known for known in reversed(self.known.values())}
+        self.as_copies: list[tuple[Record, Stamp]] = []  # files that were known as copies
         self.waiting: dict[str, list[tuple[Record, Stamp]]] = {}  # files with the content of a job
         store = index.store
         self.copies = {p: Stamp(s, m) for p, s, m in store.query("SELECT path, size, mtime_ns FROM copies")}
@@ -130,6 +131,7 @@ class _Look:
                 self.writer.describe(known.id, record, self._root(record), stamp)
             elif self.copies.get(path) == stamp:
                 self.added.copies += 1
+                self.as_copies.append((record, stamp))
             elif self.refused.get(path) != stamp:
                 self._new(record, stamp, known)
         except UnicodeEncodeError:
@@ -167,7 +169,7 @@ class _Look:
             self.added.unchanged += 1
             self.writer.describe(known.id, record, self._root(record), stamp)
             return
-        same = self.by_hash.get(digest)
+        same = self._now(self.by_hash.get(digest))
         if same and not os.path.exists(same.path):
             self.added.moved += 1
             self.writer.describe(same.id, record, self._root(record), stamp)
@@ -183,6 +185,25 @@ class _Look:
             clips = count_clips(record.path, self.index.settings, self.index.clip)
             self.jobs.append(Job(record, stamp, digest, clips))
             self.waiting[digest] = []
+
+    def _now(self, known: Known | None) -> Known | None:
+        """A video where it is now: it may have gone on as a copy of itself since all were listed."""
+        rows = (
+            self.index.store.query("SELECT path, name, size, mtime_ns FROM videos WHERE id = ?", (known.id,))
+            if known
+            else []
+        )
+        if not known or not rows:
+            return None
+        path, name, size, mtime_ns = rows[0]
+        return replace(known, path=path, name=name, stamp=Stamp(size, mtime_ns))
+
+    def settle(self) -> None:
+        """Notes what is said of files that were copies and are videos now, since what they were copies of is gone."""
+        for record, stamp in self.as_copies:
+            found = self.index.store.query("SELECT id FROM videos WHERE path = ?", (str(record.path),))
+            for (id,) in found:
+                self.writer.describe(id, record, self._root(record), stamp)
 
     def belong(self, records: Sequence[Record]) -> None:
         """Notes the folders that all files belong to, also where none of them was looked at for long."""
@@ -201,19 +222,6 @@ class _Look:
     def _reject(self, record: Record, stamp: Stamp | None, error: VideoError) -> None:
         log.warning("left out %s: %s", record.name, error.reason)
         self.writer.reject(record, stamp, error.reason)
-
-
-def content_hash(path: Path) -> str:
-    """BLAKE2b of a file's content, 128 bits as hexadecimal digits.
-
-    Raises:
-        Unusable: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as error:
-        raise denied(path, error) from error
 
 
 def _text(path: str) -> str:

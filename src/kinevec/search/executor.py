@@ -6,7 +6,7 @@ from typing import Protocol
 
 from kinevec.data.prepare.check import Stamp
 from kinevec.data.records import Record
-from kinevec.errors import VideoError
+from kinevec.errors import CheckpointError, VideoError
 from kinevec.evaluate.encode import ClipEncoder
 from kinevec.search.embed import VideoVectors, embed_video
 from kinevec.search.settings import Settings
@@ -58,3 +58,5 @@ class Here:
             except VideoError as error:
                 on_clips(job.clips - told)
                 yield job, error
+            except CheckpointError as error:
+                raise CheckpointError(f"{job.record.path}: {error}") from error

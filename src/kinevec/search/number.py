@@ -60,7 +60,7 @@ def choose(found: dict[int, float]) -> int:
 
 def in_words(found: dict[int, float]) -> str:
     """How the number was chosen, in one sentence with the strengths of all that were tried."""
-    tried = ", ".join(f"{k}: {math.floor(100 * strength) / 100:.2f}" for k, strength in found.items())
+    tried = ", ".join(f"{k}: {math.floor(100 * strength + 1e-9) / 100:.2f}" for k, strength in found.items())
     if not found:
         return "there are too few clips to try numbers of groups"
     if max(found.values()) >= ENOUGH:

@@ -126,7 +126,8 @@ def _find_video(index: Index, name: str) -> tuple[int, str, float]:
     for column in ("name", "path"):  # of several folders in one index the path alone may tell
         if not found:
             found = index.store.query(
-                f"{wanted} substr({column}, -?) = ? ORDER BY id", (len(name) + 1, f"/{name}")
+                f"{wanted} {column} = ? OR substr({column}, -?) = ? ORDER BY id",
+                (name, len(name) + 1, f"/{name}"),
             )
     if len(found) > 1:
         raise InputError(f"{index.folder}: {name}: {len(found)} videos are named so: give more of the path")

@@ -1,6 +1,5 @@
 """Changes to an index. Each is done whole or not at all: vectors first, then one transaction of the database."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from kinevec.data.prepare.check import Stamp
 from kinevec.data.records import Record
+from kinevec.errors import VideoError
 from kinevec.search.embed import VideoVectors
 from kinevec.search.state import FULL, STATIC, vector_file
 from kinevec.search.store import Store
@@ -138,6 +138,7 @@ class Writer:
         path = str(record.path)
         with self.store.transaction() as database:
             if stamp is not None:
+                database.execute("DELETE FROM copies WHERE path = ?", (path,))
                 self._replace(path)
             seen = (stamp.size, stamp.mtime_ns) if stamp else (-1, -1)
             database.execute(
@@ -196,7 +197,7 @@ class Writer:
         gone = []
         for id in videos:
             copies = self.store.query("SELECT * FROM copies WHERE video = ? ORDER BY path", (id,))
-            there = next((copy for copy in copies if os.path.exists(copy[0])), None)
+            there = next((copy for copy in copies if _as_seen(copy[0], Stamp(*copy[4:6]))), None)
             if there is None:
                 gone.append(id)
                 continue
@@ -221,3 +222,11 @@ class Writer:
     def _add(self, kind: str, change: NDArray[np.float64]) -> None:
         total = np.frombuffer(self.store.meta(f"sum {kind}")) + change
         self.store.set_meta(f"sum {kind}", total.tobytes())
+
+
+def _as_seen(path: str, stamp: Stamp) -> bool:
+    """Whether a file is there and as it was when it was last looked at."""
+    try:
+        return Stamp.of(Path(path)) == stamp
+    except VideoError:
+        return False

@@ -21,7 +21,7 @@ from kinevec.show.runs import HEALTH, MEANINGS, SPEED, TITLES, UNKNOWN, Run
 
 COLORS = ("#2563a8", "#c2601a", "#7a4fb5", "#0f7f86", "#b83280", "#8a6f10")  # as .s1 to .s6 of report.css
 DASHES = ("-", "-", "--", ":", "--", "-")
-ROUNDS = ((0, (9, 2, 2, 2)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
+ROUND_DASHES = ((0, (9, 2, 2, 2)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
 DASH = 6  # times a line's width: the dashes of lines that coincide
 WIDE = 3  # charts in a row of the picture
 
@@ -210,8 +210,8 @@ def write_picture(path: Path, comparison: Comparison) -> None:
 
 def _dashes(i: int) -> Any:
     """Of the line of run `i`: after each round of colours another kind, as `.r1` to `.r3` of report.css."""
-    rounds = i // len(COLORS) % (len(ROUNDS) + 1)
-    return ROUNDS[rounds - 1] if rounds else DASHES[i % len(DASHES)]
+    rounds = i // len(COLORS) % (len(ROUND_DASHES) + 1)
+    return ROUND_DASHES[rounds - 1] if rounds else DASHES[i % len(DASHES)]
 
 
 def short(value: float) -> str:

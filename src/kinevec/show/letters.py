@@ -21,4 +21,4 @@ def drawable(text: str) -> str:
 def without_middle(name: str, letters: int) -> str:
     """The name in at most so many letters: both ends, by which names are told apart."""
     tail = (letters - 1) // 2
-    return name if len(name) <= letters else f"{name[: letters - 1 - tail]}…{name[-tail:]}"
+    return name if len(name) <= letters else f"{name[: letters - 1 - tail]}…{name[len(name) - tail :]}"

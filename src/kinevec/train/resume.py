@@ -34,12 +34,12 @@ def check_videos(folder: Path, saved: Mapping[str, Any], now: Mapping[str, Any])
     """Refuses other videos than those of the checkpoint.
 
     Args:
-        saved: "count" and "fingerprint" of the videos then, and `now`.
+        saved: "count", "fingerprint" and "shapes" of the videos then, and `now`; earlier versions saved no shapes.
 
     Raises:
         CheckpointError: they are others.
     """
-    if saved != now:
+    if any(saved[key] != now[key] for key in saved):
         other = saved["count"] != now["count"]
         there = (
             f"now there are {now['count']}"

@@ -16,6 +16,7 @@ from kinevec.data.manifest import Manifest
 from kinevec.data.script import unguarded
 from kinevec.data.source import FileSource, FrameStore, Progress, Source, Videos
 from kinevec.errors import ConfigError, DataError, OutputError
+from kinevec.motion.block import with_end
 from kinevec.motion.cache import FlowCache, has_cache, open_cache
 from kinevec.motion.frames import ComputedFlow, Flows
 from kinevec.motion.store import FlowStore
@@ -163,4 +164,5 @@ class _Measured:
                 f"{self.videos.folder}: was prepared without motion statistics, which sampling.moving needs; "
                 "prepare it again without --motion none, or set sampling.moving=false"
             )
-        return motion[1]
+        change = motion[1]
+        return with_end(change[:-2], len(change))  # of the last two frames none is known

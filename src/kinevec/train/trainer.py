@@ -14,7 +14,7 @@ from torch import Tensor
 from kinevec import ranks
 from kinevec.config import Config
 from kinevec.data.batch import Batch
-from kinevec.data.source import fingerprint
+from kinevec.data.source import fingerprint, shape_fingerprint
 from kinevec.errors import Interrupted, TrainingError
 from kinevec.methods.method import Losses, Method, joint
 from kinevec.models.conv import channels_last
@@ -56,7 +56,11 @@ class Trainer:
         self.config = config
         self.supply = supply
         self.videos = supply.videos
-        self.fingerprint = fingerprint(supply.videos)  # of a million names: once, not at every save
+        self.videos_known = {  # of a million names: once, not at every save
+            "count": len(supply.videos),
+            "fingerprint": fingerprint(supply.videos),
+            "shapes": shape_fingerprint(supply.videos),
+        }
         self.folder = folder
         self.device = device
         self.batch = videos_per_step(config, len(supply.source))
@@ -203,7 +207,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
-            "videos": self._videos_known(),
+            "videos": self.videos_known,
             "failures": dict(self.feed.failures.of_all()),
             "supply": self.supply.facts,
             "facts": self.facts,
@@ -222,7 +226,7 @@ class Trainer:
                 version that kept less.
         """
         check_entries(self.folder, state)
-        check_videos(self.folder, state["videos"], self._videos_known())
+        check_videos(self.folder, state["videos"], self.videos_known)
         check_supply(self.folder, state["supply"], self.supply.facts)
         check_fits(self.folder, self.model, state["model"])
         say_how(state, self.facts)
@@ -235,9 +239,6 @@ class Trainer:
         self.watch.restore(state["watch"], self.device)
         if ranks.first():
             self.keeper.take_up(state, self.model.encoder, self.watch.best_step)
-
-    def _videos_known(self) -> dict[str, Any]:
-        return {"count": len(self.videos), "fingerprint": self.fingerprint}
 
     def _sound_window(self) -> Window:
         """The figures of the steps since the last look.

@@ -1,5 +1,6 @@
 """What a video file holds: which frames at which times, and where decoding can start."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +71,9 @@ def probe(path: Path) -> VideoInfo:
             raise VideoError(path, "holds a video stream, but no frame of it decodes")
         width, height = shown_size(first, video.aspect)
         if trusted:
-            pts = np.array(sorted(shown), dtype=np.int64)
+            begin = first.pts if first.pts is not None else min(shown)
+            # What refers to frames that were cut off, before the first key frame, does not decode.
+            pts = np.array(sorted(time for time in shown if time >= begin), dtype=np.int64)
             times = (pts - pts[0]) * float(video.stream.time_base or 0)
         else:
             pts = None
@@ -80,13 +83,11 @@ def probe(path: Path) -> VideoInfo:
 
 
 def _packet_table(video: Opened) -> tuple[list[int], list[int], bool]:
-    """All shown pts, the pts of key frames, and whether every packet had a pts of its own on a clock that runs on.
-
-    What is shown before the first key frame does not decode: it refers to what was cut off.
-    """
+    """All shown pts, the pts of key frames, and whether every packet had a pts of its own on a clock that runs on."""
     shown: list[int] = []
     keys: list[int] = []
-    trusted = True
+    trusted = one_clock = True
+    latest = -math.inf
     empty = NOT_CODED if video.codec == "mpeg4" else 0
     for packet in video.container.demux(video.stream):
         if packet.size <= empty or packet.is_corrupt:
@@ -95,11 +96,11 @@ def _packet_table(video: Opened) -> tuple[list[int], list[int], bool]:
             trusted = False
             continue
         if packet.is_keyframe:
+            one_clock &= packet.pts > latest  # in recordings put one after the other it starts again
             keys.append(packet.pts)
+        latest = max(latest, packet.pts)
         if not packet.is_discard:
             shown.append(packet.pts)
-    shown = [pts for pts in shown if not keys or pts >= keys[0]]
-    one_clock = keys == sorted(keys)  # in recordings put one after the other it starts again
     trusted = trusted and one_clock and not video.reorders_untimed and len(set(shown)) == len(shown)
     return shown, sorted(keys), trusted
 

@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinevec.data.prepare.plan import LARGEST_SIDE
-from kinevec.motion.block import with_end
 from kinevec.motion.flow import pair_flow
 from kinevec.motion.frames import measurable
 from kinevec.motion.statistics import color_differential, motion_energy
@@ -18,8 +17,7 @@ class MotionMeter:
 
     Flow goes from each frame to the next, in pixels per frame. Frames with a short side above 128 pixels are
     scaled down to it, and those below 32 up to it; else a pixel is one of the frames given. The last
-    frame has the flow of the one before; the only frame of a video has none, and scores 0. The last two frames have
-    the change of the one before, since none is known of them.
+    frame has the flow of the one before; the only frame of a video has none, and scores 0.
 
     Args:
         method: a key of `kinevec.motion.flow.METHODS`.
@@ -47,8 +45,8 @@ class MotionMeter:
             self._measure()
         energy = np.concatenate([*self._energy, np.zeros(0, np.float32)])
         last = energy[-1:] if len(energy) else np.zeros(1, np.float32)
-        change = np.concatenate([*self._change, np.zeros(0, np.float32)])
-        return np.concatenate([energy, last]), with_end(change, len(energy) + 1)
+        still = np.zeros(1 + bool(len(energy)), np.float32)  # the last flow is repeated: no change
+        return np.concatenate([energy, last]), np.concatenate([*self._change, still])
 
     def _measure(self) -> None:
         images = np.stack(self._frames).transpose(0, 3, 1, 2)

@@ -211,7 +211,7 @@ def _facts(
             "view": "central square",
             "seed": settings.seed,
             "intervals": f"95 %, {settings.resamples} bootstrap samples of the test videos; where they are few, or "
-            "nearly all hits or misses, score intervals",
+            "nearly all alike, score intervals",
             "conditions": CONDITIONS,
             "faster_by_median": float(np.median(found.faster)),
         },
