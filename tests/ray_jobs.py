@@ -64,7 +64,7 @@ def of_ray(parent: int) -> dict[int, str]:
     return {process: line for process, line in found.items() if "ray" in line}
 
 
-def all_gone(begun: dict[int, str], seconds: float = 20) -> bool:
+def all_gone(begun: dict[int, str], seconds: float = 60) -> bool:
     """Whether processes end within some seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

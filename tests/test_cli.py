@@ -73,6 +73,7 @@ def test_pretrain_then_eval(videos: Path, tmp_path: Path) -> None:
         "train": 7,
         "test": 3,
         "classes": 2,
+        "unlabelled": 0,
         "rejected": {"läuft/empty.mp4": "empty file (0 bytes)"},
         "test_seen_in_training": 0,
         "test_copies_of_training": 3,  # the classes have the same videos
