@@ -157,9 +157,8 @@ def looks_table(result: Result) -> str:
     for one in _in_order(result["titles"], result["looks"]):
         looks[one["row"], one["setting"]].append(one)
     for (row, setting), every in looks.items():
-        own = [
-            one for one in every if set(heads) <= set(one)
-        ] or every  # columns of a row are of the same seeds
+        # Columns of a row are of the same seeds, where any has them all.
+        own = [one for one in every if set(heads) <= set(one)] or every
         shown = [_spread((one[key] for one in own if key in one), 2, "+") for key in heads]
         lines.append("| " + " | ".join([result["titles"][row], _setting(row, setting), *shown]) + " |")
     seeds = sorted({one["seed"] for one in result["looks"]})

@@ -10,7 +10,6 @@ from kinevec.cli.on_ray import AddressOption, GpusOption, RayOption, WorkersOpti
 from kinevec.cli.scores import print_difference, print_per_class, print_scores, say_filed
 from kinevec.errors import InputError
 
-UNTUNED = "ucf101"  # the schedule where none is named
 ALL = "retrieval, linear, knn, few-shot, finetune"
 PROTOCOL_OPTIONS = {  # → the setting that they decide, which bears on some protocols only
     "neighbours": "k",
@@ -66,7 +65,7 @@ def evaluate(
             "--finetune",
             help="Schedule: ucf101 or hmdb51 (as published: 150 epochs of SGD), or small (40 epochs of AdamW, for CPUs).",
         ),
-    ] = UNTUNED,
+    ] = "ucf101",
     changes: Annotated[
         list[str],
         typer.Option(
@@ -145,11 +144,13 @@ def evaluate(
         seeds=tuple(range(seeds)),
         finetune=finetune_config(tuning, changes),
     )
-    for name, option in named_options(context).items():
-        about = ABOUT[PROTOCOL_OPTIONS[name]] if name in PROTOCOL_OPTIONS else set(named)
+    given_options = named_options(context)
+    for name in PROTOCOL_OPTIONS.keys() & given_options.keys():
+        about = ABOUT[PROTOCOL_OPTIONS[name]]
         config.check(
             bool(about & set(named)),
-            f"{option} is about {' and '.join(sorted(about))}, which --protocols {protocols} lacks: add it there",
+            f"{given_options[name]} is about {' and '.join(sorted(about))}, which --protocols {protocols} lacks: add "
+            "it there",
         )
     cluster = chosen_cluster(ray, ray_address, workers, ray_gpus)
     config.check(bool(cluster) or not (workers or ray_gpus), "--workers and --ray-gpus belong to --ray")

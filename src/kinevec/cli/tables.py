@@ -26,9 +26,8 @@ def print_table(table: Table) -> None:
     wide = sum(_width(table, place) + FRAME for place in range(len(table.columns))) + 1
     if not out.is_terminal:
         wide = max(wide, out.measure(table, options=out.options.update(width=ENDLESS)).maximum)
-    asked = (
-        out._width
-    )  # None where it follows the terminal, as reading `width` and setting it again would not
+    # None where it follows the terminal, as reading `width` and setting it again would not.
+    asked = out._width
     try:
         out.width = max(out.width, wide)
         out.print(table)

@@ -18,7 +18,8 @@ from kinevec.search.added import REJECTED, Added
 from kinevec.search.embed import VideoVectors, count_clips
 from kinevec.search.executor import Executor, Here, Job
 from kinevec.search.index import Index
-from kinevec.search.writer import Known, Writer
+from kinevec.search.writer import Known, Writer, as_seen
+from kinevec.show.letters import drawable
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def add(
                 )
 
         run = executor or Here(index.settings, index.encoder(device))
-        listed = {_text(str(record.path)) for record in everything}
+        listed = {drawable(str(record.path)) for record in everything}
         try:
             for job, result in run(look.jobs, tell):
                 look.take(job, result)
@@ -135,7 +136,7 @@ class _Look:
             elif self.refused.get(path) != stamp:
                 self._new(record, stamp, known)
         except UnicodeEncodeError:
-            named = replace(record, path=Path(_text(path)), name=_text(record.name))
+            named = replace(record, path=Path(drawable(path)), name=drawable(record.name))
             self.writer.reject(named, None, "has a name that is not UTF-8: rename it")
         except VideoError as error:
             self._reject(record, None if isinstance(error, Unusable) and stamp is None else stamp, error)
@@ -176,7 +177,7 @@ class _Look:
             self.known.pop(same.path)
             moved = replace(same, path=str(record.path), name=record.name, stamp=stamp)
             self.known[moved.path] = self.by_hash[digest] = moved
-        elif same and _unchanged(same):
+        elif same and as_seen(same.path, same.stamp):
             self.added.copies += 1
             self.writer.copy(same.id, record, self._root(record), stamp)
         elif digest in self.waiting:
@@ -222,18 +223,6 @@ class _Look:
     def _reject(self, record: Record, stamp: Stamp | None, error: VideoError) -> None:
         log.warning("left out %s: %s", record.name, error.reason)
         self.writer.reject(record, stamp, error.reason)
-
-
-def _text(path: str) -> str:
-    """A path as text that can be kept: bytes of it that are no UTF-8 are escaped."""
-    return path.encode("utf-8", "backslashreplace").decode()
-
-
-def _unchanged(known: Known) -> bool:
-    try:
-        return Stamp.of(Path(known.path)) == known.stamp
-    except VideoError:
-        return False
 
 
 def _vanished(writer: Writer, look: _Look, *, prune: bool) -> None:

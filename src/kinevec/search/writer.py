@@ -197,7 +197,7 @@ class Writer:
         gone = []
         for id in videos:
             copies = self.store.query("SELECT * FROM copies WHERE video = ? ORDER BY path", (id,))
-            there = next((copy for copy in copies if _as_seen(copy[0], Stamp(*copy[4:6]))), None)
+            there = next((copy for copy in copies if as_seen(copy[0], Stamp(*copy[4:6]))), None)
             if there is None:
                 gone.append(id)
                 continue
@@ -224,7 +224,7 @@ class Writer:
         self.store.set_meta(f"sum {kind}", total.tobytes())
 
 
-def _as_seen(path: str, stamp: Stamp) -> bool:
+def as_seen(path: str, stamp: Stamp) -> bool:
     """Whether a file is there and as it was when it was last looked at."""
     try:
         return Stamp.of(Path(path)) == stamp

@@ -159,9 +159,9 @@ def read_run(folder: Path, name: str) -> Run:
         remarks.append("nothing logged yet")
     elif total is not None and entries[-1]["step"] < total:
         remarks.append(f"unfinished: step {entries[-1]['step']} of {total}")
-    step = int(entries[-1]["step"]) if entries else 0
-    remarks += [remark for one in judged for remark in remarks_on(one, step)]
-    return Run(name, config, total, entries, judged, tuple(remarks))
+    run = Run(name, config, total, entries, judged)
+    remarks += [remark for one in judged for remark in remarks_on(one, run.step)]
+    return replace(run, remarks=tuple(remarks))
 
 
 def _json(path: Path) -> tuple[dict[str, Any], list[str]]:
