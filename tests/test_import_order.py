@@ -1,4 +1,4 @@
-"""Imports run one way, in the order of the rooms (DESIGN): nothing imports what comes after it."""
+"""Imports run one way, in the order of the rooms: nothing imports what comes after it."""
 
 import ast
 from pathlib import Path

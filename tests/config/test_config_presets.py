@@ -20,7 +20,7 @@ def test_presets_say_what_they_are() -> None:
         assert not line.startswith("#"), name
 
 
-# What METHODS says of each published configuration: of all three, of MSCL (§1), of FIMA (§2).
+# What the papers say of each published configuration: of all three, of MSCL, of FIMA.
 COMMON = {
     "method.dim": 128,
     "train.optimizer": "sgd",
@@ -176,7 +176,7 @@ def test_presets_make_a_method_whose_parts_fit(name: str) -> None:
         assert (model.mscl is not None, model.fima is not None) == (config.terms.mscl, config.terms.fima)
         if model.mscl is not None and model.mscl.neck is not None:
             flow = model.mscl.branch.encoder(images[:, :, ::2])
-            assert flow.shape[2] == 4  # METHODS §1: as many steps as there are to compare
+            assert flow.shape[2] == 4  # MSCL: as many steps as there are to compare
             assert at_steps(model.mscl.neck(stages), 4).shape[:3] == flow.shape[:3]
         if model.fima is not None:
             assert stages[-1].shape[2] == config.fima.steps

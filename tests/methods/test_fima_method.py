@@ -1,4 +1,4 @@
-"""FIMA's terms from the encoders' outputs by METHODS §2, and what a step reads, remembers and leaves alone."""
+"""FIMA's terms from the encoders' outputs, and what a step reads, remembers and leaves alone."""
 
 import copy
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""MSCL's terms from the encoders' outputs by METHODS §1, their weights, and what a step reads and remembers."""
+"""MSCL's terms from the encoders' outputs, their weights, and what a step reads and remembers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -116,7 +116,7 @@ def negatives(model: Method) -> tuple[np.ndarray, np.ndarray]:
 def clip_terms(
     model: Method, rgb: Sides, flow: Sides, directions: Sequence[tuple[int, int]]
 ) -> dict[str, float]:
-    """METHODS §1: InfoNCE(q^f; k^f; flow queue), and InfoNCE(q; k^f; flow queue) + InfoNCE(q^f; k; RGB queue)."""
+    """MSCL: InfoNCE(q^f; k^f; flow queue), and InfoNCE(q; k^f; flow queue) + InfoNCE(q^f; k; RGB queue)."""
     rgb_queue, flow_queue = negatives(model)
     tau = model.config.method.temperature
     return {

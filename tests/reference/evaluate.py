@@ -1,4 +1,4 @@
-"""Retrieval, scores of a linear classifier, and its objective, in float64 loops (METHODS §3)."""
+"""Retrieval, scores of a linear classifier, and its objective, in float64 loops (docs/evaluation.md)."""
 
 import math
 from collections.abc import Sequence

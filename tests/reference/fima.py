@@ -1,4 +1,4 @@
-"""FIMA in float64 NumPy, written from the equations of METHODS.md §2 with plain loops."""
+"""FIMA in float64 NumPy, written from the paper's equations (arXiv:2309.00297) with plain loops."""
 
 import math
 

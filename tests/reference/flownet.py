@@ -1,4 +1,4 @@
-"""MSCL's flow encoder as the 2-D network that it is: every second frame is an image of its own (MSCL §1)."""
+"""MSCL's flow encoder as the 2-D network that it is: every second frame is an image of its own."""
 
 from torch import Tensor
 from torch.nn import functional as F

@@ -1,4 +1,4 @@
-"""Votes of neighbours, nearest means and tests of differences, in float64 loops (METHODS §3)."""
+"""Votes of neighbours, nearest means and tests of differences, in float64 loops (docs/evaluation.md)."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""InfoNCE, the queue and the key side's momentum in float64 Python, from METHODS §0."""
+"""InfoNCE, the queue and the key side's momentum in float64 Python, from MoCo (arXiv:1911.05722)."""
 
 import math
 from collections.abc import Sequence

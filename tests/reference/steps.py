@@ -1,4 +1,4 @@
-"""A step of each method in float64, from feature maps on: METHODS §0 to §2.
+"""A step of each method in float64, from feature maps on: MoCo, MSCL, FIMA.
 
 Feature maps (N, C, T, H, W) come from copies of the encoders; `Side` is what one clip becomes.
 """

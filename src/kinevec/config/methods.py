@@ -17,7 +17,7 @@ class Model:
 class Terms:
     """Weights of the losses; 0 leaves out a term and all that only it needs. The loss is their weighted sum."""
 
-    instance: float = 1.0  # MoCo between two RGB clips (METHODS §0)
+    instance: float = 1.0  # MoCo between two RGB clips (arXiv:1911.05722)
     flow: float = 0.0  # MSCL: MoCo between their flow clips, in a thin branch of its own
     cross: float = 0.0  # MSCL: between RGB and flow clips, both ways
     rotated: float = 0.0  # MSCL, FRA at clip level: `flow` and `cross` again with rotated flow
@@ -55,7 +55,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Method:
-    """Momentum contrast, for every term (METHODS §0)."""
+    """Momentum contrast, for every term (MoCo, arXiv:1911.05722)."""
 
     dim: int = 128  # D, length of the projected vectors
     hidden: int = 512  # width of the projectors' hidden layer
@@ -84,7 +84,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Mscl:
-    """The flow branch and the local term of MSCL (METHODS §1); read where their terms have a weight."""
+    """The flow branch and the local term of MSCL (arXiv:2208.06105); read where their terms have a weight."""
 
     motion: Literal["flow", "difference"] = "flow"  # what the branch sees
     width: int = 16  # channels of the branch's first stage; each of the next three has twice as many
@@ -101,7 +101,7 @@ class Mscl:
 
 @dataclass(frozen=True)
 class Fima:
-    """The motion keys and the decoder of FIMA (METHODS §2); read where their terms have a weight."""
+    """The motion keys and the decoder of FIMA (arXiv:2309.00297); read where their terms have a weight."""
 
     motion: Literal["difference", "flow"] = "difference"  # what the motion keys are made of
     decoder: bool = True  # predict the other clip's motion; else the clip's own cells are compared

@@ -41,7 +41,7 @@ def draw_starts(
             see `moving_starts`. None: all.
         reach: frames; None: `length`.
 
-    Source: METHODS §0; MSCL, motion differential sampling.
+    Source: MoCo; MSCL (arXiv:2208.06105), motion differential sampling.
     """
     starts = _starts(frames, length)
     allowed = None if admissible is None else admissible[admissible < starts]
@@ -101,7 +101,7 @@ def even_clips(frames: int, clip: Clip, count: int) -> list[list[int]]:
 
 
 def local_numbers(start: int, frames: int, clip: Clip, steps: int) -> list[list[int]]:
-    """Frame numbers (T,) of the local clips of the window that begins at frame `start` (FIMA §2).
+    """Frame numbers (T,) of the local clips of the window that begins at frame `start` (FIMA).
 
     The window of `clip.window` frames is cut into `steps` equal parts; a local clip is T frames, even in time,
     of one part: with 16 frames at stride 2 and 2 steps, frames 0–15 and 16–31.

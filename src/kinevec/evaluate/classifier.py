@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Classifier(nn.Module):
-    """Pooled encoder output, dropout, linear layer (METHODS §3).
+    """Pooled encoder output, dropout, linear layer (docs/evaluation.md).
 
     Args:
         encoder: frames (N, 3, T, H, W) → feature map (N, C, T', H', W').
@@ -79,7 +79,7 @@ def classify_videos(
     *,
     progress: Progress | None = None,
 ) -> tuple[Collection, NDArray[np.float64]]:
-    """Softmax scores of videos, averaged over clips that are even in time and over their crops (METHODS §3).
+    """Softmax scores of videos, averaged over clips that are even in time and over their crops (docs/evaluation.md).
 
     Args:
         model: on the device; it is put into evaluation mode.

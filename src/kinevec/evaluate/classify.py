@@ -1,4 +1,4 @@
-"""A linear classifier on frozen features (METHODS §3, linear probe)."""
+"""A linear classifier on frozen features (docs/evaluation.md, linear probe)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

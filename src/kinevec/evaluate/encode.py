@@ -68,7 +68,7 @@ class ClipEncoder:
         return self._map(finish_batch(self._on_device(clips), self.config.views))
 
     def difference_map(self, clips: NDArray[np.uint8]) -> Tensor:
-        """The same of the clips' frame differences (FIMA §2)."""
+        """The same of the clips' frame differences (FIMA, arXiv:2309.00297)."""
         return self._map(finish_difference(self._on_device(clips), self.config.views))
 
     def _on_device(self, clips: NDArray[np.uint8]) -> Tensor:

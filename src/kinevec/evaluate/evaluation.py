@@ -101,7 +101,7 @@ def evaluate(
     progress: Progress | None = None,
     on_finetune: Callable[[str], Progress] | None = None,
 ) -> Evaluation:
-    """Scores an encoder on a collection with a train and a test split (METHODS §3).
+    """Scores an encoder on a collection with a train and a test split (docs/evaluation.md).
 
     Args:
         encoder: from `kinevec.encoders.load`, or the place that it lies in.

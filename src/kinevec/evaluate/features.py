@@ -89,7 +89,7 @@ def extract(
 ) -> dict[str, Features]:
     """Features of every video for several encoders at once; each video is decoded only once.
 
-    Clips are even in time (METHODS §3). A video that fails to
+    Clips are even in time (docs/evaluation.md). A video that fails to
     decode is left out and listed in the collection's `rejected`.
 
     Args:

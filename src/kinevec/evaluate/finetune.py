@@ -1,4 +1,4 @@
-"""Fine-tuning: an encoder and a linear layer trained together on labelled videos (METHODS §3).
+"""Fine-tuning: an encoder and a linear layer trained together on labelled videos (docs/evaluation.md).
 
 `FinetuneConfig(freeze=True)` trains the linear layer alone along the same path, as papers that report a linear
 probe by SGD do. The linear probe of `kinevec eval` is another one, `classify.linear_probe`: the optimum of a convex

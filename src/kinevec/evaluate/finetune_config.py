@@ -75,7 +75,7 @@ def finetune_config(preset: str, changes: Iterable[str] = ()) -> FinetuneConfig:
 
 
 def learning_rate(epoch: int, config: FinetuneConfig) -> float:
-    """Of an epoch, counted from 0 (METHODS §3: ×0.1 at 60 and 120 of 150).
+    """Of an epoch, counted from 0 (as published: ×0.1 at 60 and 120 of 150).
 
     In steps: lr, times the factor from each drop on. Cosine: lr · (1 + cos(π · epoch / epochs)) / 2.
     """

@@ -12,7 +12,7 @@ from kinevec.evaluate.knn import TEMPERATURE, K, few_shot, knn
 from kinevec.evaluate.outcomes import PER_CLASS, SHOT, TOP1, TOP5, Outcomes, joined, repeated
 from kinevec.evaluate.retrieval import KS, retrieval_hits
 
-CLIPS = 10  # a video, even in time (METHODS §3)
+CLIPS = 10  # a video, even in time (docs/evaluation.md)
 FINETUNE = "finetune"
 FROZEN = ("retrieval", "linear", "knn", "few-shot")  # on features that are computed once
 PROTOCOLS = (*FROZEN, FINETUNE)

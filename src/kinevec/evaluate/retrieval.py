@@ -1,4 +1,4 @@
-"""Nearest neighbours across splits: test videos query the training split (METHODS §3)."""
+"""Nearest neighbours across splits: test videos query the training split (docs/evaluation.md)."""
 
 from collections.abc import Sequence
 

@@ -26,7 +26,7 @@ from kinevec.models.encoder import Encoder
 
 log = logging.getLogger(__name__)
 
-CLIPS = 10  # a video, even in time (METHODS §3)
+CLIPS = 10  # a video, even in time (docs/evaluation.md)
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -99,7 +99,7 @@ class Model:
         clips: int = CLIPS,
         progress: Progress | None = None,
     ) -> Embeddings:
-        """One vector for each video: the mean over clips that are even in time (METHODS §3).
+        """One vector for each video: the mean over clips that are even in time (docs/evaluation.md).
 
         Args:
             files: a list of video files; or one file, a folder, or a CSV list, as for `kinevec pretrain`.

@@ -1,4 +1,4 @@
-"""One momentum-contrast branch: query side, key side that follows it, and a queue of keys (METHODS §0)."""
+"""One momentum-contrast branch: query side, key side that follows it, and a queue of keys (MoCo)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ class Branch(nn.Module):
         """Clips (N, 3, T, H, W) through the key side; changes its batch-norm statistics.
 
         Under several ranks that deal, a clip is normalised in a batch with clips of every rank, other ones than those
-        its query meets (shuffling batch norm, METHODS §0), and its key comes home.
+        its query meets (shuffling batch norm, MoCo §3.3), and its key comes home.
         """
         return self._home(self._key(ranks.deal(clip) if self.deals else clip))
 

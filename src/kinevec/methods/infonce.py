@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> Tensor:
-    """Mean over the batch of `-log( exp(q·k/τ) / (exp(q·k/τ) + Σ_i exp(q·n_i/τ)) )` (METHODS, notation).
+    """Mean over the batch of `-log( exp(q·k/τ) / (exp(q·k/τ) + Σ_i exp(q·n_i/τ)) )` (MoCo §3.1, equation 1).
 
     Args:
         query: q, (N, D), unit length.

@@ -1,4 +1,4 @@
-"""What momentum contrast remembers: a slowly moving key encoder and a queue of past keys (METHODS §0)."""
+"""What momentum contrast remembers: a slowly moving key encoder and a queue of past keys (MoCo)."""
 
 import copy
 import math
@@ -12,7 +12,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def cosine_momentum(step: int, total: int, base: float) -> float:
-    """m(s) = 1 − (1 − m₀)·(cos(π s/S) + 1)/2: from m₀ at the first step to 1 at the last (MSCL §1)."""
+    """m(s) = 1 − (1 − m₀)·(cos(π s/S) + 1)/2: from m₀ at the first step to 1 at the last (MSCL)."""
     return 1 - (1 - base) * (math.cos(math.pi * step / total) + 1) / 2
 
 
@@ -38,7 +38,7 @@ class Queue(nn.Module):
     Args:
         dim: D.
         size: K.
-        damping: similarity to a key fades by this factor with every step of its age (MSCL §1, after VideoMoCo).
+        damping: similarity to a key fades by this factor with every step of its age (MSCL, after VideoMoCo).
         generator: of the random vectors.
 
     Attributes:

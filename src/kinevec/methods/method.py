@@ -162,7 +162,7 @@ class Method(nn.Module):
         return Seen(clips, directions, queries, keys)
 
     def _instance(self, seen: Seen) -> Part:
-        """L_inst, the mean over directions of InfoNCE(q_i; k_j; queue) (METHODS §0)."""
+        """L_inst, the mean over directions of InfoNCE(q_i; k_j; queue) (MoCo, arXiv:1911.05722)."""
         remember = [(self.rgb.queue, torch.cat([key.vector for key in seen.keys.values()]))]
         if not self.config.terms.instance:
             return Part({}, remember)

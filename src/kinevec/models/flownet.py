@@ -1,4 +1,4 @@
-"""The thin encoder of flow images: a ResNet of 1×3×3 convolutions, in which time steps never meet (MSCL §1)."""
+"""The thin encoder of flow images: a ResNet of 1×3×3 convolutions, in which time steps never meet (MSCL)."""
 
 from kinevec.models.resnet import VideoResNet, flat_conv, full_stem
 

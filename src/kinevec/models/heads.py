@@ -10,7 +10,7 @@ def pool(features: Tensor) -> Tensor:
 
 
 class Projector(nn.Module):
-    """g: Linear, ReLU, Linear (METHODS §1), then L2 normalisation; acts on the last axis.
+    """g: Linear, ReLU, Linear (MSCL, arXiv:2208.06105), then L2 normalisation; acts on the last axis.
 
     Args:
         channels: C of the features.

@@ -1,4 +1,4 @@
-"""What the local motion loss looks at: stage 2 of an encoder, with or without help of the stages above (MSCL §1)."""
+"""What the local motion loss looks at: stage 2 of an encoder, with or without help of the stages above (MSCL)."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from kinevec.models.encoder import Stages, Widths
 
 
 class PyramidNeck(nn.Module):
-    """Finest level of a feature pyramid after one scale-equivalent pyramid convolution (MSCL §1).
+    """Finest level of a feature pyramid after one scale-equivalent pyramid convolution (MSCL).
 
     Laterals L_i of 1×1×1 bring stages 2–4 to D channels; top-down, M_4 = L_4, M_i = L_i + up(M_{i+1}); output
     convolutions of 1×3×3 give P_2 and P_3. The pyramid convolution of a level adds up a convolution of its

@@ -20,7 +20,7 @@ class Query:
     """Vectors that clips are compared with.
 
     Attributes:
-        raw: kind of vector → (C,), as the encoder gives it; of several clips their mean (METHODS §3).
+        raw: kind of vector → (C,), as the encoder gives it; of several clips their mean (docs/evaluation.md).
         video: number of the video of the index that it comes from; None: it is not of the index.
         start, stop: seconds in that video; clips that overlap them are no result.
         clips: number of clips that it is the mean of.

@@ -1,4 +1,4 @@
-"""How alike clips are. Vectors are compared by cosine after the mean over all clips is taken off (METHODS §3).
+"""How alike clips are. Vectors are compared by cosine after the mean over all clips is taken off (docs/evaluation.md).
 
 With f the encoder's vector of a clip, a that of the clip made static, and r = f - a what motion adds:
 

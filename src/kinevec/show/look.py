@@ -37,7 +37,7 @@ class Sight:
 
     Attributes:
         heat: (F, SIDE, SIDE) in [0, 1], class-agnostic activation; see `kinevec.show.activation.heat`.
-        foreground: (F, h, w) bool, the cells that FIMA would compare (METHODS §2).
+        foreground: (F, h, w) bool, the cells that FIMA would compare (arXiv:2309.00297).
         affinity: of features of frames and of their differences.
         on_motion: correlation over all pixels of activation with speed; NaN where nothing moves.
         clip: what its clips are.

@@ -85,7 +85,7 @@ def chain(first: NDArray[np.float64], then: NDArray[np.float64]) -> NDArray[np.f
 
 
 def kernel_size(size: int) -> int:
-    """Odd width of the blur kernel for clips of `size` pixels (METHODS §1)."""
+    """Odd width of the blur kernel for clips of `size` pixels (MSCL, arXiv:2208.06105)."""
     return int(0.1 * size) // 2 * 2 + 1
 
 

@@ -2,7 +2,7 @@
 
 A box is (x1, y1, x2, y2) in whole pixels of the source frame, x2 and y2 exclusive. Where the clip was
 flipped its normalised box has x1 and x2 swapped, so that a position in the clip always maps linearly
-to a position in the source (FIMA §2).
+to a position in the source (FIMA, arXiv:2309.00297).
 """
 
 import math
@@ -65,7 +65,7 @@ def draw_geometry(
 
 
 def centre_square(height: int, width: int) -> Geometry:
-    """The largest central square, not flipped: the view of the evaluation protocols (METHODS §3)."""
+    """The largest central square, not flipped: the view of the evaluation protocols (docs/evaluation.md)."""
     side = min(height, width)
     x, y = (width - side) // 2, (height - side) // 2
     return Geometry((x, y, x + side, y + side), flip=False)

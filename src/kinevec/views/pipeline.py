@@ -14,7 +14,7 @@ from kinevec.motion.difference import frame_difference
 from kinevec.views.color import Color, color_batch, color_uint8, draw_color, normalise
 from kinevec.views.geometry import Geometry, centre_square, crop_resize, draw_geometry
 
-FLOW_EVERY = 2  # frames: MSCL's flow branch looks at no other (METHODS §1; see kinevec.models.flownet)
+FLOW_EVERY = 2  # frames: MSCL's flow branch looks at no other (see kinevec.models.flownet)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What FIMA adds to MoCo: keys made of motion, predicted at every cell and time step (METHODS §2)."""
+"""What FIMA adds to MoCo: keys made of motion, predicted at every cell and time step (arXiv:2309.00297)."""
 
 from dataclasses import dataclass
 
@@ -100,7 +100,7 @@ class MotionAlignment(nn.Module):
 
     @torch.no_grad()
     def _motion_keys(self, clip: int, seen: Seen, rgb: Branch) -> MotionKeys:
-        """Each kind of clip with batch norms of its own, which must not mix them (METHODS §2)."""
+        """Each kind of clip with batch norms of its own, which must not mix them (FIMA, arXiv:2309.00297)."""
         terms, fima = self.config.terms, self.config.fima
         kinds: list[Tensor] = []
         if terms.vanilla or terms.pixel:

@@ -19,7 +19,7 @@ def cell_centres(box: Tensor, height: int, width: int) -> Tensor:
     Raises:
         ValueError: the box is not (N, 4).
 
-    Source: FIMA, pixel-level motion loss (METHODS §2).
+    Source: FIMA (arXiv:2309.00297), pixel-level motion loss.
     """
     x1, y1, x2, y2 = _edges(box)
     across = (torch.arange(width, device=box.device, dtype=x1.dtype) + 0.5) / width
@@ -43,7 +43,7 @@ def cell_diagonal(box: Tensor, height: int, width: int) -> Tensor:
     Raises:
         ValueError: the box is not (N, 4).
 
-    Source: FIMA, pixel-level motion loss (METHODS §2).
+    Source: FIMA (arXiv:2309.00297), pixel-level motion loss.
     """
     x1, y1, x2, y2 = _edges(box)
     return torch.hypot((x2 - x1) / width, (y2 - y1) / height).squeeze(1)
@@ -76,7 +76,7 @@ def positive_pairs(
     Raises:
         ValueError: a box is not (N, 4).
 
-    Source: FIMA, pixel-level motion loss (METHODS §2).
+    Source: FIMA (arXiv:2309.00297), pixel-level motion loss.
     """
     here, there = cell_centres(box_query, *size), cell_centres(box_key, *size)
     distance = torch.hypot(

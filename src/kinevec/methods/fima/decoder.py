@@ -23,7 +23,7 @@ class MotionDecoder(nn.Module):
     Raises:
         ValueError: the width is odd or no multiple of the heads.
 
-    Source: FIMA, motion decoder (METHODS §2).
+    Source: FIMA (arXiv:2309.00297), motion decoder.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ def foreground_mask(rgb: Tensor, difference: Tensor) -> Tensor:
     Raises:
         ValueError: the two are not feature maps of the same samples and cells.
 
-    Source: FIMA, foreground sampling (METHODS §2).
+    Source: FIMA (arXiv:2309.00297), foreground sampling.
     """
     if rgb.ndim != 5 or difference.ndim != 5 or _cells(rgb) != _cells(difference):
         raise ValueError(

@@ -55,7 +55,7 @@ def pixel_motion_loss(
     Raises:
         ValueError: shapes that do not fit together.
 
-    Source: FIMA, pixel-level motion loss (METHODS §2).
+    Source: FIMA (arXiv:2309.00297), pixel-level motion loss.
     """
     _check_pixel_shapes(query, key, other_key, box_query, box_key, mask_query, mask_key, queue)
     with torch.autocast(query.device.type, enabled=False):
@@ -111,7 +111,7 @@ def frame_motion_loss(
     Raises:
         ValueError: shapes that do not fit together, or no negatives at all.
 
-    Source: FIMA, frame-level motion loss (METHODS §2).
+    Source: FIMA (arXiv:2309.00297), frame-level motion loss.
     """
     _check_frame_shapes(prediction, key, other_step_keys, other_clip_keys, queue)
     with torch.autocast(prediction.device.type, enabled=False):

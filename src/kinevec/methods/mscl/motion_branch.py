@@ -1,4 +1,4 @@
-"""What MSCL adds to MoCo: a thin branch on flow images, contrast across branches, and LMCL (METHODS §1)."""
+"""What MSCL adds to MoCo: a thin branch on flow images, contrast across branches, and LMCL."""
 
 from dataclasses import dataclass
 
