@@ -158,6 +158,17 @@ def test_without_groups_that_tell_labels_are_dealt_out_evenly(groups: list[str |
         assert sorted(found) == sorted([0, 1, 2, 3] * 2)
 
 
+def test_one_label_that_lives_in_a_single_group_is_enough_to_deal_all_out() -> None:
+    """Whole groups would leave a fold's classifier without any video of it."""
+    labels = [f"class {i % 3}" for i in range(24)]
+    groups: list[str | None] = ["zoo" if i % 3 == 0 else f"person {i // 6}" for i in range(24)]
+    assert not keeps_groups(labels, groups)
+    fold = folds(labels, groups, np.random.default_rng(0))
+    for label in set(labels):
+        found = [int(number) for number, other in zip(fold, labels, strict=True) if other == label]
+        assert sorted(found) == sorted([0, 1, 2, 3] * 2)
+
+
 def test_a_video_without_a_group_leaves_the_others_whole() -> None:
     labels = [f"class {i % 3}" for i in range(24)]
     groups: list[str | None] = [f"person {i // 3}" for i in range(24)]

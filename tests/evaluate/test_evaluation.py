@@ -17,9 +17,9 @@ from kinevec.data.records import Record
 from kinevec.data.source import Collection, open_videos
 from kinevec.encoders import Loaded, load
 from kinevec.errors import ConfigError, DataError, InputError
-from kinevec.evaluate import evaluation
+from kinevec.evaluate import evaluation, protocols
 from kinevec.evaluate.cache import FeatureCache
-from kinevec.evaluate.classify import linear_probe
+from kinevec.evaluate.classify import Probe, linear_probe
 from kinevec.evaluate.features import Features
 from kinevec.evaluate.finetune import FinetuneConfig
 from kinevec.evaluate.outcomes import Outcomes, classified
@@ -355,6 +355,20 @@ def test_all_protocols_on_the_same_test_videos(collection: Collection, run: Path
         name: result.scores["trained"][name] for name in SCORES[:5]
     }
     assert list(evaluation.score(result.features["trained"])) == SCORES
+
+
+def test_every_seed_has_a_probe_of_its_own(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds decide the folds: one that did not get through would show no spread where there is one."""
+    seeds: list[int] = []
+
+    def noted(*data: object, groups: object, seed: int) -> Probe:
+        seeds.append(seed)
+        return linear_probe(*data, groups=groups, seed=seed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(protocols, "linear_probe", noted)
+    clips = np.random.default_rng(0).normal(size=(12, 1, 5)).astype(np.float32)
+    evaluation.score(Features(clips, collection), Settings(protocols=("linear",), seeds=(5, 2)))
+    assert seeds == [5, 2]
 
 
 def test_the_classifier_of_the_encoder_that_was_asked_for_and_of_the_first_seed_is_saved(

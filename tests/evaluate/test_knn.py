@@ -1,5 +1,6 @@
 """Votes of neighbours and nearest means against plain loops."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,16 @@ def test_all_shots_of_all_classes_are_the_nearest_class_mean() -> None:
     named = found.predicted["3-shot"]
     assert len(named) == 4
     assert [guess == label for guess, label in zip(named[0], asked, strict=True)] == expected
+
+
+def test_a_class_that_is_spread_out_is_as_near_as_its_direction() -> None:
+    """Its mean is short; without unit length every query would go to classes that are close together."""
+    directions = np.radians([70.0, -70, 100, 100])
+    train = np.stack([np.cos(directions), np.sin(directions)], 1)
+    train = np.concatenate([train, np.repeat([-train.sum(0) / 2], 2, 0)])  # whose mean is 0
+    asked = np.array([[math.cos(math.radians(30)), math.sin(math.radians(30))]])
+    found = few_shot(features(train, "aabbcc"), features(asked, "a"), shots=2, draws=1)
+    assert found.predicted["2-shot"] == [["a"]]  # 30° away; of b, 70°
 
 
 def test_more_shots_are_better_and_draws_differ() -> None:

@@ -78,6 +78,14 @@ def test_repetitions_are_averaged_for_each_video_and_their_spread_is_kept() -> N
     assert repeated(parts[:1]) is parts[0]
 
 
+def test_of_some_videos_every_repetition_is_kept() -> None:
+    parts = [made([1, 0, 0, 1, 0], "aaabb"), made([1, 1, 0, 0, 0], "abbbb"), made([1, 1, 1, 1, 0], "babab")]
+    found = repeated(parts).only({"v0", "v3"})
+    assert (found.videos, found.labels) == (("v0", "v3"), ("a", "b"))
+    assert found.hits["p top-1"] == pytest.approx([1, 2 / 3])
+    assert found.predicted == {"p": [["a", "b"], ["a", "b"], ["b", "a"]]}
+
+
 def test_protocols_are_joined_in_order() -> None:
     other = Outcomes(
         tuple(VIDEOS), tuple(LABELS), {"R@1": np.ones(5)}, spread={"R@1": 2.0}, facts={"retrieval": 1}

@@ -52,6 +52,13 @@ def test_a_single_query_is_centred_by_the_gallerys_mean() -> None:
         assert similarity[0, 0] > 0.3
 
 
+def test_two_queries_are_centred_by_their_own_mean_which_makes_them_opposites() -> None:
+    query, gallery = features(2, 1), features(17, 2) * 3 + 2
+    order, similarity = neighbours(query, gallery, 17)
+    assert order.tolist() == reference.ranking(query.astype(float), gallery.astype(float))
+    np.testing.assert_allclose(similarity[0], -similarity[1][::-1], atol=1e-6)
+
+
 def test_neighbours_are_the_most_similar_in_order() -> None:
     query, gallery = features(11, 1), features(17, 2) * 3 + 2
     order, similarity = neighbours(query, gallery, 6)

@@ -48,6 +48,14 @@ def test_classes_count_equally_in_their_mean() -> None:
     assert equal[0] == pytest.approx(equal[1])
 
 
+def test_the_interval_of_misses_mirrors_that_of_hits_whatever_the_weights() -> None:
+    labels = ["a"] * 90 + ["b"] * 10
+    values = np.array([1.0] * 90 + [0.0] * 5 + [1.0] * 5)
+    low, high = interval(values, labels, per_class=True)
+    assert interval(1 - values, labels, per_class=True) == pytest.approx((1 - high, 1 - low))
+    assert high < 1  # b has misses in almost every draw
+
+
 def test_the_seed_decides_and_portions_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     values, labels = np.arange(50) / 50, ["a"] * 50
     assert interval(values, labels, seed=1) == interval(values, labels, seed=1)
@@ -109,6 +117,14 @@ def test_the_interval_of_a_difference_is_paired() -> None:
     found = paired(first, second, ["a"] * 400)
     alone = interval(first, ["a"] * 400)
     assert found.high - found.low < 0.6 * 100 * (alone[1] - alone[0])
+
+
+def test_two_videos_that_differ_do_not_rule_out_the_other_way_round() -> None:
+    """Resampling two wins of A would never find B ahead, although p is one half."""
+    first, second = np.repeat([1.0, 0.0], [30, 30]), np.repeat([1.0, 0.0], [28, 32])
+    found = paired(first, second, ["a"] * 60)
+    assert found.p == 0.5
+    assert found.low < 0 < found.points < found.high
 
 
 def test_rare_classes_weigh_more_in_the_difference_of_means_over_classes() -> None:

@@ -307,3 +307,10 @@ def test_draws_are_uniform_within_their_ranges() -> None:
     assert_uniform(
         [float(np.arctan2(m[2, 1], m[1, 1]) / (2 * np.pi)) for m in turned], -0.1 - 1e-4, 0.1 + 1e-4
     )
+
+
+def test_the_blur_is_as_strong_as_configured() -> None:
+    rng, views = np.random.default_rng(0), Views(blur=1.0, blur_sigma=(3.0, 4.0))
+    sigmas = [draw_color(views, rng).sigma for _ in range(200)]
+    assert 3 <= min(sigmas) < 3.05
+    assert 3.95 < max(sigmas) <= 4

@@ -16,6 +16,8 @@ from kinevec.evaluate.audit.conditions import (
     speed_of,
     static,
 )
+from kinevec.evaluate.audit.scenes import _changed
+from kinevec.evaluate.audit.settings import RECOLOURED, SHUFFLED
 
 
 def clip(frames: int = 8, seed: int = 0) -> np.ndarray:
@@ -54,6 +56,18 @@ def test_randomness_follows_from_seed_and_name() -> None:
     }
     assert len(set(draws.values())) == 4
     assert generator(0, "a.mp4").integers(2**60) == draws[0, "a.mp4"]
+
+
+def test_what_one_change_draws_leaves_the_others_as_they_are() -> None:
+    """How many numbers the moving noise takes depends on what moves; order and colours must not."""
+    still = np.repeat(np.random.default_rng(0).integers(0, 255, (1, 1, 40, 40, 3)), 8, 1).astype(np.uint8)
+    moving = np.stack([[np.roll(still[0, 0], 2 * t, 1) for t in range(8)]])
+    for t in range(8):
+        still[0, t, :4, :4] = moving[0, t, :4, :4] = 30 * t  # tells which frame it is
+    one, other = (_changed(clips, "dis", generator(0, "a.mp4")) for clips in (still, moving))
+    corner = np.s_[0, :, :4, :4]
+    for condition in (SHUFFLED, RECOLOURED):
+        np.testing.assert_array_equal(one[condition][corner], other[condition][corner])
 
 
 def test_a_recolouring_is_affine_and_the_same_for_every_frame() -> None:

@@ -160,6 +160,16 @@ def test_near_chance_there_is_no_ratio_but_a_reason(right: int, defined: bool) -
         assert lost(found) == found
 
 
+def test_a_score_that_resampling_may_find_below_chance_has_no_ratio() -> None:
+    """25 of 100 where 20 are guessed, and 21 others once changed: so many differ that the limits are resampled."""
+    original, changed = hits(25, 100).astype(float), np.roll(hits(21, 100), 50).astype(float)
+    found = survives(changed, original, np.full(100, 0.2), bootstrap(100, 2000, 0))
+    assert found.value is None
+    assert found.undefined == "the original scores 25.0 %, not clearly above chance (20.0 %)"
+    clear = survives(changed, hits(45, 100).astype(float), np.full(100, 0.2), bootstrap(100, 2000, 0))
+    assert clear.raw == pytest.approx(4)
+
+
 def test_what_is_lost_is_the_rest() -> None:
     assert lost(Estimate(30.0, 20.0, 45.0, raw=30.0)) == Estimate(70.0, 55.0, 80.0, raw=70.0)
 
@@ -171,6 +181,13 @@ def test_a_share_has_an_interval() -> None:
     assert found.high is not None
     assert 34 < found.low < 42 < 58 < found.high < 66
     assert share(np.zeros(0), 500, 0).value is None
+
+
+def test_the_interval_of_a_share_comes_from_the_seed() -> None:
+    values = np.arange(60) / 60
+    assert share(values, 500, 3) == share(values, 500, 3)
+    assert share(values, 500, 3) != share(values, 500, 4)
+    assert share(values, 500, 3) != share(values, 501, 3)
 
 
 def test_chance_counts_the_gallery() -> None:

@@ -6,7 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audit_cases import CLASSES, CONFIG, Corners, FirstFrame, Hand, MiddleFrame, Motion, by_hand, write_set
+from audit_cases import (
+    CLASSES,
+    CONFIG,
+    OBJECT,
+    SIDE,
+    Corners,
+    FirstFrame,
+    Hand,
+    MiddleFrame,
+    Motion,
+    by_hand,
+    write_set,
+)
 
 from kinevec import encoders
 from kinevec.config import Clip
@@ -15,7 +27,9 @@ from kinevec.data.source import Collection
 from kinevec.errors import DataError
 from kinevec.evaluate import classify
 from kinevec.evaluate.audit import Audit, AuditConfig, audit
+from kinevec.evaluate.audit.collect import _rings
 from kinevec.evaluate.audit.masks import FileMasks
+from kinevec.evaluate.audit.scenes import Clips, read_scene
 from kinevec.evaluate.audit.settings import CONDITIONS, ORIGINAL
 
 SETTINGS = AuditConfig(clips=2, resamples=200, examples=3, untrained=False)
@@ -145,6 +159,52 @@ def test_examples_show_every_condition(cards: dict[str, Audit]) -> None:
         middle = slice(17, 23)
         near = np.abs(changed[4, middle, middle].astype(int) - original[4, middle, middle])
         assert near.max() <= 1  # the same square
+
+
+def test_the_foreground_is_measured_where_it_was_cut_out(cards: dict[str, Audit]) -> None:
+    masks = cards["motion"].facts["masks"]
+    assert masks["videos_with_foreground"] == 48
+    assert masks["foreground_share_median"] == pytest.approx(OBJECT**2 / SIDE**2, rel=1e-3)
+
+
+def test_a_background_is_handed_on_without_who_stood_before_it(root: Path, collection: Collection) -> None:
+    for place in (0, 13, 26, 39):
+        record, info = collection.records[place], collection.infos[place]
+        scene = read_scene(record, info, CONFIG, SETTINGS, FileMasks(root / "masks"))
+        assert scene.ground is not None
+        colour = scene.ground[:, :, :4].mean((0, 1, 2, 3))  # of a rim that the object never reaches
+        apart = [np.abs(clips - colour).max() for clips in (scene.clips[ORIGINAL], scene.ground)]
+        assert apart[0] > 60  # the object
+        assert apart[1] < 30  # noise
+
+
+def test_what_is_drawn_for_a_video_comes_from_the_seed(root: Path, collection: Collection) -> None:
+    def clips(seed: int) -> dict[str, Clips]:
+        settings, masks = replace(SETTINGS, seed=seed), FileMasks(root / "masks")
+        return read_scene(collection.records[0], collection.infos[0], CONFIG, settings, masks).clips
+
+    one, again, other = clips(0), clips(0), clips(1)
+    differ = set()
+    for condition, found in one.items():
+        np.testing.assert_array_equal(found, again[condition])
+        if not np.array_equal(found, other[condition]):
+            differ.add(condition)
+    assert differ == {"shuffled", "recoloured", "appearance-free"}
+
+
+def test_the_seed_decides_who_gets_whose_background(collection: Collection) -> None:
+    def donors(seed: int) -> list[dict[str, str]]:
+        """Of the train and of the test videos: each with the one before it in its ring."""
+        names = list(collection.names())
+        rings = [[names[place] for place in ring] for ring in _rings(collection, seed)]
+        pairs = {name: ring[i - 1] for ring in rings for i, name in enumerate(ring)}
+        split = {record.name: record.split for record in collection.records}
+        assert all(split[name] == split[other] for name, other in pairs.items())
+        return [{name: pairs[name] for name in names if split[name] == part} for part in ("train", "test")]
+
+    assert donors(0) == donors(0)
+    for one, other in zip(donors(0), donors(1), strict=True):
+        assert one != other
 
 
 def test_json_holds_all_but_the_pictures(cards: dict[str, Audit], tmp_path: Path) -> None:

@@ -73,6 +73,28 @@ def test_masks_of_another_size_are_fitted(tmp_path: Path, info: VideoInfo) -> No
     np.testing.assert_array_equal(read(tmp_path, info, (16, 20)), truth()[[0, 2, 5], ::2, ::2])
 
 
+def test_half_a_pixel_of_foreground_is_foreground(tmp_path: Path, info: VideoInfo) -> None:
+    (tmp_path / "jump").mkdir()
+    moved = np.roll(truth(), 1, 2)  # by one column: at half the size it covers half of those at its edges
+    np.save(tmp_path / "jump" / "a.npy", moved)
+    expected = moved[[0, 2, 5], ::2]
+    np.testing.assert_array_equal(read(tmp_path, info, (16, 20)), expected[..., ::2] | expected[..., 1::2])
+
+
+@pytest.mark.parametrize("kind", ["images", "array"])
+def test_what_is_as_grey_as_the_level_is_background(tmp_path: Path, info: VideoInfo, kind: str) -> None:
+    grey = np.where(truth(), 128, 127).astype(np.uint8)
+    (tmp_path / "jump" / "a").mkdir(parents=True)
+    if kind == "array":
+        np.save(tmp_path / "jump" / "a.npy", grey)
+        (tmp_path / "jump" / "a").rmdir()
+    else:
+        for t, image in enumerate(grey):
+            cv2.imwrite(str(tmp_path / "jump" / "a" / f"{t:03}.png"), image)
+    np.testing.assert_array_equal(read(tmp_path, info), truth()[[0, 2, 5]])
+    assert read(tmp_path, info, level=126).all()  # type: ignore[union-attr]
+
+
 def test_no_mask_is_none(tmp_path: Path, info: VideoInfo, caplog: pytest.LogCaptureFixture) -> None:
     assert read(tmp_path, info) is None
     (tmp_path / "jump").mkdir()
@@ -116,6 +138,18 @@ def test_generated_videos_know_their_object(tmp_path: Path) -> None:
     np.testing.assert_array_equal(masks.read(record, info, [3, 1], frames), expected[[3, 1]])
     for name in ("other.mp4", "videos/orbit/orbit_00007.mp4", "x_1.mp4"):
         assert masks.read(Record(path, name), info, [0], frames[:1]) is None
+
+
+def test_what_differs_in_a_single_colour_is_foreground(info: VideoInfo) -> None:
+    """The mean over the colours of a change of 45 in one of them would be 15, which passes for noise."""
+    frames = np.full((12, 64, 64, 3), 90, np.uint8)
+    truth = np.zeros(frames.shape[:3], bool)
+    for t in range(12):
+        truth[t, 16:32, 4 * t : 4 * t + 16] = True
+    frames[truth, 0] += 45
+    found = EstimatedMasks().read(Record(info.path, "a.mp4"), info, range(12), frames)
+    assert found is not None
+    assert (found & truth).sum() / (found | truth).sum() > 0.8
 
 
 def test_what_moves_before_a_still_ground_is_found(tmp_path: Path) -> None:
