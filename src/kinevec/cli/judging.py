@@ -144,14 +144,13 @@ def evaluate(
         seeds=tuple(range(seeds)),
         finetune=finetune_config(tuning, changes),
     )
-    given_options = named_options(context)
-    for name in PROTOCOL_OPTIONS.keys() & given_options.keys():
-        about = ABOUT[PROTOCOL_OPTIONS[name]]
-        config.check(
-            bool(about & set(named)),
-            f"{given_options[name]} is about {' and '.join(sorted(about))}, which --protocols {protocols} lacks: add "
-            "it there",
-        )
+    for name, option in named_options(context).items():
+        if name in PROTOCOL_OPTIONS:
+            about = ABOUT[PROTOCOL_OPTIONS[name]]
+            config.check(
+                bool(about & set(named)),
+                f"{option} is about {' and '.join(sorted(about))}, which --protocols {protocols} lacks: add it there",
+            )
     cluster = chosen_cluster(ray, ray_address, workers, ray_gpus)
     config.check(bool(cluster) or not (workers or ray_gpus), "--workers and --ray-gpus belong to --ray")
     with progress_bars() as bars:

@@ -18,7 +18,6 @@ from kinevec.evaluate.filed import Filed
 from kinevec.evaluate.finetune import finetune
 from kinevec.evaluate.outcomes import PER_CLASS, Outcomes, joined, of_the_same, repeated
 from kinevec.evaluate.protocols import BASIC, BASIC_SCORES, FINETUNE, Settings, chance_of, judge
-from kinevec.evaluate.protocols import CLIPS as CLIPS
 from kinevec.evaluate.result import outcomes_content, per_class, write_result
 from kinevec.evaluate.significance import LEVEL, interval
 from kinevec.runtime import provenance

@@ -20,6 +20,8 @@ from kinevec.evaluate.crops import crop_views
 from kinevec.evaluate.encode import ClipEncoder
 from kinevec.views.geometry import decode_size
 
+CLIPS = 10  # a video, even in time (docs/evaluation.md)
+
 log = logging.getLogger(__name__)
 
 Rows = Mapping[str, NDArray[np.float32]]  # of one video: name of an encoder → (M, C)

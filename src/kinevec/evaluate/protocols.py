@@ -6,13 +6,12 @@ from dataclasses import dataclass, field, replace
 
 from kinevec.config import check
 from kinevec.evaluate.classify import keeps_groups, linear_probe
-from kinevec.evaluate.features import Features
+from kinevec.evaluate.features import CLIPS, Features
 from kinevec.evaluate.finetune_config import FinetuneConfig
 from kinevec.evaluate.knn import TEMPERATURE, K, few_shot, knn
 from kinevec.evaluate.outcomes import PER_CLASS, SHOT, TOP1, TOP5, Outcomes, joined, repeated
 from kinevec.evaluate.retrieval import KS, retrieval_hits
 
-CLIPS = 10  # a video, even in time (docs/evaluation.md)
 FINETUNE = "finetune"
 FROZEN = ("retrieval", "linear", "knn", "few-shot")  # on features that are computed once
 PROTOCOLS = (*FROZEN, FINETUNE)

@@ -21,12 +21,11 @@ from kinevec.data.source import Progress, Rejected
 from kinevec.encoders import Loaded
 from kinevec.errors import DataError, InputError, VideoError
 from kinevec.evaluate.encode import ClipEncoder
-from kinevec.evaluate.features import clips_of
+from kinevec.evaluate.features import CLIPS, clips_of
 from kinevec.models.encoder import Encoder
 
 log = logging.getLogger(__name__)
 
-CLIPS = 10  # a video, even in time (docs/evaluation.md)
 Precision = Literal["auto", "fp32", "bf16"]
 
 

@@ -54,9 +54,7 @@ MEANINGS = {
 UNKNOWN = "Logged by another version of kinevec, and not known to this one."
 HEALTH = ("spread", "rank", "alignment", "uniformity", "stale")
 SPEED = ("clips_per_second", "waiting")
-BESIDE = frozenset(
-    {".json", ".png", ".html", ".csv"}
-)  # kinds of files that may lie among the folders of runs
+BESIDE = frozenset({".json", ".png", ".html", ".csv"})  # files that may lie among the folders of runs
 
 
 @dataclass(frozen=True)

@@ -84,13 +84,14 @@ def test_half_a_pixel_of_foreground_is_foreground(tmp_path: Path, info: VideoInf
 @pytest.mark.parametrize("kind", ["images", "array"])
 def test_what_is_as_grey_as_the_level_is_background(tmp_path: Path, info: VideoInfo, kind: str) -> None:
     grey = np.where(truth(), 128, 127).astype(np.uint8)
-    (tmp_path / "jump" / "a").mkdir(parents=True)
+    place = tmp_path / "jump" / "a"
     if kind == "array":
-        np.save(tmp_path / "jump" / "a.npy", grey)
-        (tmp_path / "jump" / "a").rmdir()
+        place.parent.mkdir()
+        np.save(place.with_suffix(".npy"), grey)
     else:
+        place.mkdir(parents=True)
         for t, image in enumerate(grey):
-            cv2.imwrite(str(tmp_path / "jump" / "a" / f"{t:03}.png"), image)
+            cv2.imwrite(str(place / f"{t:03}.png"), image)
     np.testing.assert_array_equal(read(tmp_path, info), truth()[[0, 2, 5]])
     assert read(tmp_path, info, level=126).all()  # type: ignore[union-attr]
 
@@ -143,13 +144,13 @@ def test_generated_videos_know_their_object(tmp_path: Path) -> None:
 def test_what_differs_in_a_single_colour_is_foreground(info: VideoInfo) -> None:
     """The mean over the colours of a change of 45 in one of them would be 15, which passes for noise."""
     frames = np.full((12, 64, 64, 3), 90, np.uint8)
-    truth = np.zeros(frames.shape[:3], bool)
+    square = np.zeros(frames.shape[:3], bool)
     for t in range(12):
-        truth[t, 16:32, 4 * t : 4 * t + 16] = True
-    frames[truth, 0] += 45
+        square[t, 16:32, 4 * t : 4 * t + 16] = True
+    frames[square, 0] += 45
     found = EstimatedMasks().read(Record(info.path, "a.mp4"), info, range(12), frames)
     assert found is not None
-    assert (found & truth).sum() / (found | truth).sum() > 0.8
+    assert (found & square).sum() / (found | square).sum() > 0.8
 
 
 def test_what_moves_before_a_still_ground_is_found(tmp_path: Path) -> None:
