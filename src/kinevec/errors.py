@@ -5,7 +5,8 @@ KinevecError
 ├── UsageError            the request cannot be carried out as asked            exit code 2
 │   ├── ConfigError       unknown key, wrong type, value out of range
 │   ├── InputError        a folder, list or run that was named is not there or is something else
-│   └── OutputError       the output place exists, is not ours, or cannot be written
+│   ├── OutputError       the output place exists, is not ours, or cannot be written
+│   └── LateError         the same, found when the work was done; carries its result
 ├── Interrupted           a person or the system asked to stop; work is saved      exit code 130
 └── WorkError             the request was fine, the work failed                 exit code 1
     ├── DataError         no videos, unreadable list, too many failures
@@ -18,6 +19,7 @@ A message says what happened, with numbers, and what to do.
 """
 
 from pathlib import Path
+from typing import Any
 
 
 class KinevecError(Exception):
@@ -42,6 +44,18 @@ class InputError(UsageError):
 
 class OutputError(UsageError):
     """An output place exists already, belongs to something else, or cannot be written."""
+
+
+class LateError(UsageError):
+    """The work is done, but what it found could not be written, or not all of what was asked for.
+
+    Args:
+        result: what was found.
+    """
+
+    def __init__(self, message: str, result: Any) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class Interrupted(KinevecError):

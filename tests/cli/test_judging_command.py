@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from kinevec.cli import tables
+from kinevec.cli import auditing, tables
 from kinevec.cli.app import app, out
 from kinevec.cli.scores import print_per_class, print_scores, say_filed
 from kinevec.config import to_dict
-from kinevec.errors import ConfigError, InputError
+from kinevec.errors import ConfigError, InputError, LateError
 from kinevec.evaluate.evaluation import Evaluation
 from kinevec.evaluate.filed import Filed
 from kinevec.evaluate.outcomes import Outcomes
@@ -52,6 +52,43 @@ def test_two_evaluations_are_compared_without_data(
     assert "0.5000" in text  # of the four signs of two differences, two
     assert f"first: {one.parent}" in text
     assert f"second: {two.parent}" in text
+
+
+def test_scores_are_shown_before_it_is_said_that_the_disk_is_full(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = made(tmp_path / "a" / "eval.json", [1, 1, 1, 0])
+
+    def full(*given: object, **more: object) -> None:
+        raise LateError("no space left", found)
+
+    monkeypatch.setattr("kinevec.tasks.evaluate", full)
+    with pytest.raises(LateError, match="no space left"):
+        evaluate("run", "--data", "videos", "--against", "other.json")
+    assert "75.0 [" in capsys.readouterr().out
+
+
+def test_an_audit_is_shown_before_it_is_said_that_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object, **more: object) -> None:
+        raise LateError("no space left", "the audit")
+
+    shown: list[object] = []
+    monkeypatch.setattr("kinevec.tasks.audit", full)
+    monkeypatch.setattr(auditing, "print_audit", shown.append)
+    with pytest.raises(LateError, match="no space left"):
+        app(["audit", "run", "--data", "videos"], standalone_mode=False)
+    assert shown == ["the audit"]
+
+
+def test_an_encoder_of_several_is_named_behind_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = tmp_path / "a" / "eval.json"
+    made(one, [1, 1, 1, 0])
+    evaluate(f"{one}#trained", "--against", f"{one}#trained")
+    assert f"first: {one}#trained" in capsys.readouterr().out
 
 
 def test_scores_are_shown_with_what_they_are_worth(

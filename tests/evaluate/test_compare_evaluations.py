@@ -123,6 +123,22 @@ def test_what_else_differs_is_said() -> None:
     assert compare(content(ONE), retrieval).notes == []
 
 
+def test_other_clips_are_noted() -> None:
+    one, two = content(ONE), content(TWO)
+    one["protocol"]["clip"] = {"frames": 8, "stride": 2, "size": 64}
+    assert compare(one, two).notes == []  # of an earlier version
+    for key, value, words in (
+        ("stride", 4, "8 × 64² at stride 4"),
+        ("frames", 16, "16 × 64² at stride 2"),
+        ("size", 32, "8 × 32² at stride 2"),
+    ):
+        two["protocol"]["clip"] = one["protocol"]["clip"] | {key: value}
+        (note,) = compare(one, two).notes
+        assert note == f"the encoders see other clips of the videos: 8 × 64² at stride 2 and {words}"
+    two["protocol"]["clip"] = dict(one["protocol"]["clip"])
+    assert compare(one, two).notes == []
+
+
 def test_other_files_of_the_same_names_are_noted() -> None:
     one, two = content(ONE), content(TWO)
     assert compare(one | {"data": {"files": "x"}}, two | {"data": {"files": "x"}}).notes == []

@@ -6,9 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kinevec.config import to_dict
 from kinevec.data.lock import in_turn
-from kinevec.evaluate.filed import Filed, is_evaluation, place_for, protocol_of
+from kinevec.errors import InputError
+from kinevec.evaluate.compare import source
+from kinevec.evaluate.filed import Filed, is_evaluation, place_for, protocol_of, read_evaluation
 from kinevec.evaluate.protocols import Settings
 
 
@@ -31,6 +35,35 @@ def filed(folder: Path, given: dict[str, Any], hurry: float = 0) -> Filed:
         time.sleep(hurry)
         place.path.write_text(json.dumps(given))
     return place
+
+
+def several(path: Path) -> Path:
+    hits = {"MoCo": {}, "MSCL": {}, "untrained": {}}
+    path.write_text(json.dumps({"judged": "MoCo", "run": {"folder": "x"}, "outcomes": {"hits": hits}}))
+    return path
+
+
+def test_of_several_encoders_one_is_named(tmp_path: Path) -> None:
+    file = several(tmp_path / "eval.json")
+    for place in (file, tmp_path):
+        named = read_evaluation(f"{place}#MSCL")
+        assert (named["judged"], named["file"]) == ("MSCL", str(file))
+        assert source(named) == f"{place}#MSCL"
+        with pytest.raises(
+            InputError, match=r"several encoders \(MoCo, MSCL, untrained\); name .* as in .*#MoCo"
+        ):
+            read_evaluation(place)
+    assert read_evaluation(f"{file}#untrained")["judged"] == "untrained"
+    with pytest.raises(InputError, match=r"eval\.json: holds no encoder 'FIMA', but MoCo, MSCL, untrained"):
+        read_evaluation(f"{file}#FIMA")
+    assert read_evaluation(f"{several(tmp_path / 'a#b.json')}#MSCL")["judged"] == "MSCL"  # itself with a #
+    with pytest.raises(InputError, match="cannot be read"):
+        read_evaluation(f"{tmp_path / 'missing.json'}#MSCL")
+    alone = json.loads(file.read_text())
+    del alone["outcomes"]["hits"]["MSCL"]
+    file.write_text(json.dumps(alone))
+    assert read_evaluation(file)["judged"] == "MoCo"
+    assert source(read_evaluation(file)) == "x"
 
 
 def test_several_at_once_do_not_take_the_same_name(tmp_path: Path) -> None:

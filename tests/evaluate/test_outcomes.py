@@ -1,5 +1,7 @@
 """Scores from hits and misses: what is counted, with which weights, and what repetitions make of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,23 @@ def test_repetitions_are_averaged_for_each_video_and_their_spread_is_kept() -> N
     assert found.spread["p top-1"] == pytest.approx((sum((s - mean) ** 2 for s in scores) / 2) ** 0.5)
     assert set(found.spread) == {"p top-1", "p top-5", "p per class"}
     assert repeated(parts[:1]) is parts[0]
+
+
+def test_what_repetitions_say_of_themselves_is_kept_of_each_where_it_differs() -> None:
+    facts = [
+        {"p": {"chosen": 3, "settings": {"seed": seed, "lr": 0.1}, "losses": [seed]}, "q": seed}
+        for seed in (5, 7)
+    ]
+    parts = [replace(made([1, 0, 0, 1, 0]), facts=fact) for fact in facts]
+    assert repeated(parts).facts == {
+        "p": {
+            "chosen": 3,
+            "settings": {"lr": 0.1, "by_repetition": {"seed": [5, 7]}},
+            "by_repetition": {"losses": [[5], [7]]},
+        },
+        "q": 5,
+    }
+    assert repeated([parts[0], parts[0]]).facts == facts[0]
 
 
 def test_of_some_videos_every_repetition_is_kept() -> None:

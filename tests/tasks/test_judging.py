@@ -13,9 +13,10 @@ import torch
 
 from kinevec import encoders, tasks
 from kinevec.config import Clip, Config, Model, Train
-from kinevec.errors import CheckpointError, DataError, InputError, Interrupted, OutputError
+from kinevec.errors import CheckpointError, DataError, InputError, Interrupted, LateError, OutputError
 from kinevec.evaluate import evaluation
 from kinevec.evaluate.classifier import load_classifier
+from kinevec.evaluate.evaluation import Evaluation
 from kinevec.evaluate.filed import Filed, place_for
 from kinevec.evaluate.finetune import FinetuneConfig
 from kinevec.evaluate.protocols import Settings
@@ -165,6 +166,61 @@ def test_what_cannot_be_done_is_refused_before_any_work(data: Path, tmp_path: Pa
         tasks.evaluate(run, data, against=flat)
 
 
+def full(*given: object) -> None:
+    raise OutputError("no space left")
+
+
+def test_what_was_found_is_not_lost_to_a_full_disk(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "a", 0)
+    tuning = FinetuneConfig(epochs=1, batch=2, workers=0)
+    settings = Settings(protocols=("finetune", "knn"), clips=1, finetune=tuning, seeds=(0, 1))
+    options: dict[str, Any] = {"settings": settings, "untrained": False, "device": "cpu"}
+    whole = tasks.evaluate(run, data, out=tmp_path / "whole.json", **options)
+    with monkeypatch.context() as patch:
+        patch.setattr("kinevec.evaluate.finetune.save_classifier", full)
+        with pytest.raises(LateError, match=r"^no space left$") as caught:
+            tasks.evaluate(run, data, save=tmp_path / "c.safetensors", **options)
+    assert caught.value.result.scores == whole.scores
+    assert json.loads((run / "eval.json").read_text())["scores"] == whole.scores
+    assert caught.value.result.filed == Filed(run / "eval.json")
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluation, "write", full)
+        with pytest.raises(LateError, match=r"^no space left$") as caught:
+            tasks.evaluate(run, data, out=tmp_path / "new.json", against=run, **options)
+    assert caught.value.result.filed is None
+    assert set(caught.value.result.facts["against"]["differences"]) == set(whole.scores["trained"])
+    monkeypatch.setattr(judging, "_write_figures", full)
+    with pytest.raises(LateError) as caught:
+        tasks.evaluate(run, data, out=tmp_path / "drawn.json", figures=True, **options)
+    assert caught.value.result.filed == Filed(tmp_path / "drawn.json")
+
+
+def test_an_audit_is_not_lost_to_a_full_disk(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = object()
+    monkeypatch.setattr("kinevec.tasks.auditing.score", lambda *given, **more: found)
+    monkeypatch.setattr("kinevec.tasks.auditing.make_folder", full)
+    with pytest.raises(LateError, match=r"^no space left$") as caught:
+        tasks.audit(make_run(tmp_path / "a", 0), data)
+    assert caught.value.result is found
+
+
+@pytest.mark.usefixtures("no_work")
+def test_devices_are_neither_read_nor_written(data: Path, tmp_path: Path) -> None:
+    """Some of them never end."""
+    run = make_run(tmp_path / "a", 0)
+    with pytest.raises(OutputError, match="/dev/full is there and is no evaluation"):
+        tasks.evaluate(run, data, out="/dev/full")
+    with pytest.raises(InputError, match="/dev/zero: is no file"):
+        tasks.evaluate(run, data, against="/dev/zero")
+    tuned = Settings(protocols=("finetune",))
+    with pytest.raises(OutputError, match="/dev/full: is a device or pipe"):
+        tasks.evaluate(run, data, settings=tuned, save="/dev/full")
+
+
 def test_a_name_is_chosen_and_taken_in_turn(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,5 +282,5 @@ def test_stopped_by_hand_it_says_what_is_kept(
         tasks.evaluate(run, data)
     assert caught.value.exit_code == 130
     monkeypatch.setattr("kinevec.tasks.auditing.score", stopped)
-    with pytest.raises(Interrupted, match=r"^interrupted: audit\.json and audit\.html are as they were"):
+    with pytest.raises(Interrupted, match=r"^interrupted: nothing was written; an earlier audit\.json and"):
         tasks.audit(run, data)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from kinevec.cli.app import LabelledOption, app, named_options, progress_bars, say
 from kinevec.cli.tables import number_columns, print_table
+from kinevec.errors import LateError
 
 if TYPE_CHECKING:
     from kinevec.evaluate.audit import Audit, Estimate
@@ -54,17 +55,21 @@ def audit(
         "--mask-level is about the files of --masks: name their folder too",
     )
     wanted = config.from_dict(AuditConfig, {"clips": clips, "seed": seed})
-    with progress_bars() as bars:
-        result = tasks.audit(
-            run,
-            data,
-            masks=masks,
-            mask_level=mask_level,
-            out=folder,
-            settings=wanted,
-            device=device,
-            watcher=bars,
-        )
+    try:
+        with progress_bars() as bars:
+            result = tasks.audit(
+                run,
+                data,
+                masks=masks,
+                mask_level=mask_level,
+                out=folder,
+                settings=wanted,
+                device=device,
+                watcher=bars,
+            )
+    except LateError as error:
+        print_audit(error.result)
+        raise
     print_audit(result)
     say(f"Look at it: {((folder or run) / 'audit.html').resolve().as_uri()}")
 

@@ -8,7 +8,7 @@ import typer
 from kinevec.cli.app import LABELLED, app, named_options, progress_bars
 from kinevec.cli.on_ray import AddressOption, GpusOption, RayOption, WorkersOption, chosen_cluster
 from kinevec.cli.scores import print_difference, print_per_class, print_scores, say_filed
-from kinevec.errors import InputError
+from kinevec.errors import InputError, LateError
 
 ALL = "retrieval, linear, knn, few-shot, finetune"
 PROTOCOL_OPTIONS = {  # → the setting that they decide, which bears on some protocols only
@@ -82,7 +82,7 @@ def evaluate(
         Path | None,
         typer.Option(
             help="Another evaluation, its JSON or a folder with an eval.json: show the differences and how sure they "
-            "are."
+            "are. Of a file with several encoders name one, as in demo/eval.json#MSCL."
         ),
     ] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Print a table of the classes.")] = False,
@@ -115,14 +115,15 @@ def evaluate(
     from kinevec.evaluate.protocols import Settings
     from kinevec.tasks import judging
 
-    if len(encoders) == 1 and encoders[0].endswith(".json"):
+    written = [name for name in encoders if name.partition("#")[0].endswith(".json")]
+    if len(encoders) == 1 and written:
         if against is None:
             raise InputError(f"{encoders[0]} is an evaluation; name another one with --against")
         if others := [option for name, option in named_options(context).items() if name != "against"]:
             raise InputError(f"{encoders[0]} is an evaluation: {', '.join(others)} would be of encoders")
         print_difference(judging.compare(encoders[0], against).content)
         return
-    if written := [name for name in encoders if name.endswith(".json")]:
+    if written:
         raise InputError(
             f"{written[0]} is an evaluation, which is not judged again; compare it with --against"
         )
@@ -153,28 +154,34 @@ def evaluate(
             )
     cluster = chosen_cluster(ray, ray_address, workers, ray_gpus)
     config.check(bool(cluster) or not (workers or ray_gpus), "--workers and --ray-gpus belong to --ray")
-    with progress_bars() as bars:
-        result = tasks.evaluate(
-            encoders,
-            data,
-            out=json_file,
-            settings=settings,
-            untrained=untrained,
-            device=device,
-            cluster=cluster,
-            cache=(cache or "auto") if keep else None,
-            save=save,
-            figures=figures,
-            against=against,
-            watcher=bars,
-        )
+    late: LateError | None = None  # the scores are shown first
+    try:
+        with progress_bars() as bars:
+            result = tasks.evaluate(
+                encoders,
+                data,
+                out=json_file,
+                settings=settings,
+                untrained=untrained,
+                device=device,
+                cluster=cluster,
+                cache=(cache or "auto") if keep else None,
+                save=save,
+                figures=figures,
+                against=against,
+                watcher=bars,
+            )
+    except LateError as error:
+        late, result = error, error.result
     print_scores(result)
     if per_class:
         print_per_class(result)
-    if against is not None:
+    if "against" in result.facts:
         print_difference(result.facts["against"])
     if result.filed is not None:
         say_filed(result.filed)
+    if late is not None:
+        raise late
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -28,8 +28,12 @@ def check_file(path: Path) -> None:
     """Refuses a file that cannot be written, and makes nothing.
 
     Raises:
-        OutputError: it is a folder, or its folder cannot be written to.
+        OutputError: it is a folder or a device, or its folder cannot be written to.
     """
     if path.is_dir():
         raise OutputError(f"{path}: is a folder, but a file is wanted; choose another name")
+    with writing(path):
+        device = path.exists() and not path.is_file()
+    if device:
+        raise OutputError(f"{path}: is a device or pipe, but a file is wanted; choose another name")
     check_folder(path.parent)

@@ -84,6 +84,16 @@ def check_shots(collection: Collection, settings: Settings) -> None:
         )
 
 
+def warn_neighbours(collection: Collection, settings: Settings) -> None:
+    """Warns where more neighbours are to vote in knn than there are."""
+    count = sum(record.split == "train" and bool(record.label) for record in collection.records)
+    if "knn" in settings.protocols and 0 < count < settings.k:
+        log.warning(
+            "knn: %d neighbours are to vote, but there are %d labelled training videos: all of them vote",
+            *(settings.k, count),
+        )
+
+
 def warn_looped(collection: Collection, clip: Clip) -> int:
     """How many videos are shorter than a clip and must be looped; warns of any."""
     count = sum(info.frames < clip.span for info in collection.infos)

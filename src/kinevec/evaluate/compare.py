@@ -52,7 +52,7 @@ def compare(first: Content, second: Content) -> Comparison:
     """The scores that both have: the first's encoder less the second's, with interval and p-value.
 
     Args:
-        first, second: from `result.read_result` or `Evaluation.content`. Of each the encoder that was asked for is
+        first, second: from `filed.read_evaluation` or `Evaluation.content`. Of each the encoder that was asked for is
             taken, not the untrained one beside it. Test videos may stand in another order.
 
     Raises:
@@ -78,6 +78,8 @@ def compare(first: Content, second: Content) -> Comparison:
 
 def source(content: Content) -> str:
     """Where the encoder of an evaluation lay, or the encoders."""
+    if named := content.get("named"):
+        return str(named)
     runs = content.get("runs") or [content["run"]]
     return ", ".join(str(run["folder"]) for run in runs)
 
@@ -139,6 +141,10 @@ def _notes(first: Content, second: Content) -> list[str]:
         notes.append(
             "the videos have the same names but are other files (their sizes differ): this compares data as well as encoders"
         )
+    clips = [one.get("clip"), two.get("clip")]  # earlier versions did not write it down
+    if all(clips) and clips[0] != clips[1]:
+        words = " and ".join(f"{c['frames']} × {c['size']}² at stride {c['stride']}" for c in clips if c)
+        notes.append(f"the encoders see other clips of the videos: {words}")
     mine, theirs = flat(one["settings"]), flat(two["settings"])
     common = set(mine["protocols"]) & set(theirs["protocols"])
     for key in dict.fromkeys([*mine, *theirs]):

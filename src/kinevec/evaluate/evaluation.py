@@ -8,15 +8,16 @@ from typing import Any
 from kinevec import encoders
 from kinevec.data.source import Collection, Progress
 from kinevec.encoders import UNTRAINED, Loaded
+from kinevec.errors import LateError
 from kinevec.evaluate.cache import FeatureCache, cached_features
 from kinevec.evaluate.checks import check as check
-from kinevec.evaluate.checks import check_shots, trained_on, warn_looped
+from kinevec.evaluate.checks import check_shots, trained_on, warn_looped, warn_neighbours
 from kinevec.evaluate.copies import count_copies
 from kinevec.evaluate.facts import facts_of
 from kinevec.evaluate.features import Extractor, Features
 from kinevec.evaluate.filed import Filed
 from kinevec.evaluate.finetune import finetune
-from kinevec.evaluate.outcomes import PER_CLASS, Outcomes, joined, of_the_same, repeated
+from kinevec.evaluate.outcomes import BEFORE, PER_CLASS, Outcomes, joined, of_the_same, repeated
 from kinevec.evaluate.protocols import BASIC, BASIC_SCORES, FINETUNE, Settings, chance_of, judge
 from kinevec.evaluate.result import outcomes_content, per_class, write_result
 from kinevec.evaluate.significance import LEVEL, interval
@@ -122,6 +123,7 @@ def evaluate(
         DataError: as for `check`.
         InputError: as for `check_shots`.
         InputError, CheckpointError, ConfigError: as for `kinevec.encoders.load`.
+        LateError: the fine-tuned classifier cannot be written; carries the evaluation.
     """
     check(collection)
     collection = collection.only(lambda record: record.split in ("train", "test"))
@@ -129,6 +131,7 @@ def evaluate(
     settings = settings if clips is None else replace(settings, clips=clips)
     loaded = encoder if isinstance(encoder, Loaded) else encoders.load(encoder)
     check_shots(collection, settings)
+    warn_neighbours(collection, settings)
     chosen = _chosen(loaded, name, beside or {}, untrained)
     scored = collection.only(lambda record: bool(record.label))
     scored = scored if len(scored) else collection  # without labels there are features alone
@@ -150,21 +153,25 @@ def evaluate(
     whole = next(iter(features.values()))
     check(whole.collection)  # again: some may have failed to decode
     outcomes: dict[str, Outcomes] = {}
+    late: list[LateError] = []
     if any(whole.labels):
         for key, value in features.items():
             part = value.only(lambda record: bool(record.label))
             keep = save if key == next(iter(chosen)) else None
             told = (lambda seed, key=key: on_finetune(_words(key, seed, settings))) if on_finetune else None
-            outcomes[key] = _judge(chosen[key], part, settings, device, keep, told)
+            outcomes[key] = _judge(chosen[key], part, settings, device, keep, told, late)
         outcomes = dict(zip(outcomes, of_the_same(list(outcomes.values())), strict=True))
     facts = facts_of(loaded, whole, settings, outcomes, seen) | {"provenance": provenance(device)}
-    return Evaluation(
+    result = Evaluation(
         {name: found.scores for name, found in outcomes.items()},
         _chance(whole, outcomes),
         features,
         facts,
         outcomes,
     )
+    if late:
+        raise LateError(str(late[0]), result) from late[0]
+    return result
 
 
 def score(features: Features, settings: Settings | None = None) -> dict[str, float]:
@@ -185,11 +192,11 @@ def chance(features: Features, names: Sequence[str] = BASIC_SCORES) -> dict[str,
 def _chosen(loaded: Loaded, name: str, beside: Mapping[str, Loaded], untrained: bool) -> dict[str, Loaded]:
     """The encoders to judge by the names they go by; the untrained one is what the first was before training."""
     if loaded.source.startswith(UNTRAINED):
-        return {"untrained": loaded, **beside}
+        return {BEFORE: loaded, **beside}
     chosen = {name: loaded, **beside}
     if untrained:
         before = untrained_encoder(loaded.config)
-        chosen["untrained"] = Loaded(before, loaded.config, f"{UNTRAINED}{loaded.config.model.name}", 0)
+        chosen[BEFORE] = Loaded(before, loaded.config, f"{UNTRAINED}{loaded.config.model.name}", 0)
     return chosen
 
 
@@ -200,23 +207,25 @@ def _judge(
     device: str,
     save: Path | None,
     told: Callable[[int], Progress] | None,
+    late: list[LateError],
 ) -> Outcomes:
+    """The outcomes of all protocols; that a classifier could not be saved is added to `late`."""
+    train, test = (features.split(name).collection for name in ("train", "test"))
+
+    def tuned(turn: int, seed: int) -> Outcomes:
+        keep = save if turn == 0 else None
+        progress = told(seed) if told else None
+        try:
+            return finetune(loaded, train, test, settings.tuning(seed), device, progress, save=keep)
+        except LateError as error:
+            late.append(error)
+            found: Outcomes = error.result
+            return found
+
     frozen = judge(features, settings)
     parts = [frozen] if frozen else []
     if FINETUNE in settings.protocols:
-        train, test = (features.split(name).collection for name in ("train", "test"))
-        found = [
-            finetune(
-                loaded,
-                train,
-                test,
-                settings.tuning(seed),
-                device,
-                told(seed) if told else None,
-                save=save if turn == 0 else None,
-            )
-            for turn, seed in enumerate(settings.seeds)
-        ]
+        found = [tuned(turn, seed) for turn, seed in enumerate(settings.seeds)]
         same = of_the_same([*parts, *found])
         parts = [*same[: len(parts)], repeated(same[len(parts) :])]
     return joined(parts)

@@ -1,6 +1,7 @@
 """How an evaluation was made: what stands in its JSON beside the numbers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,11 @@ def facts_of(
             "clips": settings.clips,
             "crops": settings.crops,
             "view": "central square" if settings.crops == 1 else "squares along the longer side",
-            "selected_on": f"{_selected_on(loaded)}; the probe's penalty on held-out train videos",
+            "clip": to_dict(config.clip),
+            "selected_on": _selected_on(loaded)
+            + ("; the probe's penalty on held-out train videos" if "linear" in settings.protocols else ""),
             "train_videos": train_fingerprint(train.records),
-            "settings": to_dict(settings),
+            "settings": to_dict(replace(settings, finetune=settings.tuning(settings.seeds[0]))),
             "found": {encoder: dict(found.facts) for encoder, found in outcomes.items()},
         },
         "run": {

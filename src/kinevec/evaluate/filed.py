@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kinevec.errors import InputError
 from kinevec.evaluate.compare import ABOUT, INCIDENTAL, flat
-from kinevec.evaluate.outcomes import SHOT
+from kinevec.evaluate.outcomes import BEFORE, SHOT
 from kinevec.evaluate.protocols import FINETUNE
+from kinevec.evaluate.result import read_result
 
 RESULT = "eval.json"
 LONGEST = 40  # letters of the data's name in a file's
@@ -54,6 +56,39 @@ def place_for(folder: Path, content: Content) -> Filed:
     stem = f"eval-{'+'.join(content['protocol']['settings']['protocols'])}-{_named(data_name(content))}"
     names = (folder / f"{stem}{'' if number == 1 else f'-{number}'}.json" for number in range(1, 10_000))
     return Filed(next(path for path in names if not path.exists()), beside=first)
+
+
+def read_evaluation(place: str | Path) -> dict[str, Any]:
+    """Reads an evaluation that others are compared with.
+
+    Args:
+        place: its JSON file, or a folder that holds one as `eval.json`. Behind a # follows the name of the encoder that
+            is meant, where the file has several, as in `demo/eval.json#MSCL`.
+
+    Returns:
+        Its content, and its "file"; "judged" is the encoder that is meant.
+
+    Raises:
+        InputError: it cannot be read, holds no such encoder, or several of which none was named.
+    """
+    path, name = Path(place), ""
+    if not path.exists() and "#" in path.name:
+        path, name = path.with_name(path.name.rpartition("#")[0]), path.name.rpartition("#")[2]
+    if path.is_dir() and not (path / RESULT).is_file():
+        raise InputError(
+            f"{path}: holds no {RESULT}; name the JSON file of an evaluation, or judge that run first"
+        )
+    file = path / RESULT if path.is_dir() else path
+    content = read_result(file)
+    known = list(content["outcomes"].get("hits", {}))
+    if name and name not in known:
+        raise InputError(f"{file}: holds no encoder '{name}', but {', '.join(known)}")
+    trained = [one for one in known if one != BEFORE]
+    if not name and len(trained) > 1:
+        raise InputError(
+            f"{file}: holds several encoders ({', '.join(known)}); name the one that is meant, as in {place}#{trained[0]}"
+        )
+    return content | {"file": str(file)} | ({"judged": name, "named": str(place)} if name else {})
 
 
 def evaluations_in(folder: Path) -> list[Path]:
@@ -125,7 +160,7 @@ def _bears(key: str, protocols: set[str], otherwise: bool) -> bool:
 
 def is_evaluation(path: Path) -> bool:
     """Whether a file is one that `kinevec eval` wrote."""
-    return _read(path).keys() >= {"scores", "protocol"}
+    return path.is_file() and _read(path).keys() >= {"scores", "protocol"}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from kinevec.data.batch import Batch
 from kinevec.data.records import Record
 from kinevec.data.source import Collection, Progress
 from kinevec.encoders import Loaded
-from kinevec.errors import DataError, TrainingError
+from kinevec.errors import DataError, LateError, OutputError, TrainingError
 from kinevec.evaluate.classifier import Classifier, classify_videos, save_classifier
 from kinevec.evaluate.finetune_config import FinetuneConfig as FinetuneConfig
 from kinevec.evaluate.finetune_config import learning_rate
@@ -73,7 +73,8 @@ def finetune(
         DataError: fewer than two labelled training videos or classes, no labelled test video, or none decodes.
         TrainingError: the loss is not finite.
         ConfigError: the device is not there.
-        OutputError: there is no room for decoded frames, or the classifier cannot be written.
+        OutputError: there is no room for decoded frames.
+        LateError: the classifier cannot be written; carries the outcomes.
     """
     config = config or FinetuneConfig()
     train, test = (part.only(lambda record: bool(record.label)) for part in (train, test))
@@ -87,8 +88,12 @@ def finetune(
     steps = config.epochs * (len(train) // min(config.batch, len(train)))
     count = _Count(progress, len(train) + steps + len(test))
     losses, videos = work.train(train, count)
+    unsaved: OutputError | None = None  # the scores are not lost for it
     if save is not None:
-        save_classifier(save, work.model, loaded.config, classes)
+        try:
+            save_classifier(save, work.model, loaded.config, classes)
+        except OutputError as error:
+            unsaved = error
     count.reach(len(train) + steps)
     kept, scores = classify_videos(
         work.model,
@@ -108,7 +113,10 @@ def finetune(
         "selected_on": "nothing (last epoch)",
     }
     names, labels = list(kept.names()), [record.label or "" for record in kept.records]
-    return classified(config.protocol, scores, classes, names, labels, facts)
+    found = classified(config.protocol, scores, classes, names, labels, facts)
+    if unsaved is not None:
+        raise LateError(str(unsaved), found) from unsaved
+    return found
 
 
 class _Count:

@@ -11,6 +11,7 @@ from kinevec.errors import DataError
 Floats = NDArray[np.float64]
 
 TOP1, TOP5, PER_CLASS = "top-1", "top-5", "per class"
+BEFORE = "untrained"  # name of an encoder as it was before training
 SHOT = "-shot"  # ends the names of few-shot protocols, such as "5-shot"
 
 
@@ -145,7 +146,7 @@ def joined(parts: Sequence[Outcomes]) -> Outcomes:
 def repeated(parts: Sequence[Outcomes]) -> Outcomes:
     """Outcomes of several repetitions of the same as one: mean hits of each video, and the spread of the scores.
 
-    Of a single one, itself. The facts are those of the first.
+    Of a single one, itself. Facts that differ come as lists, one entry for each repetition, under "by_repetition".
     """
     if len(parts) == 1:
         return parts[0]
@@ -157,7 +158,26 @@ def repeated(parts: Sequence[Outcomes]) -> Outcomes:
         hits={name: np.mean([part.hits[name] for part in parts], axis=0) for name in first.hits},
         predicted={name: [row for part in parts for row in part.predicted[name]] for name in first.predicted},
         spread={name: float(np.std([found[name] for found in scores], ddof=1)) for name in first.names},
+        facts={name: _together([part.facts[name] for part in parts]) for name in first.facts},
     )
+
+
+def _together(facts: Sequence[object]) -> object:
+    """What repetitions say of themselves: once what all say alike, and a list of each of the rest."""
+    rows = [one for one in facts if isinstance(one, Mapping)]
+    if len(rows) < len(facts):
+        return facts[0]
+    alike: dict[str, object] = {}
+    apart: dict[str, list[object]] = {}
+    for key in rows[0]:
+        values = [row.get(key) for row in rows]
+        if all(isinstance(value, Mapping) for value in values):
+            alike[key] = _together(values)
+        elif all(value == values[0] for value in values):
+            alike[key] = values[0]
+        else:
+            apart[key] = values
+    return {**alike, "by_repetition": apart} if apart else alike
 
 
 def _check_same(parts: Sequence[Outcomes]) -> None:

@@ -97,6 +97,8 @@ def read_result(path: Path) -> dict[str, Any]:
     Raises:
         InputError: there is none, or it holds no outcomes.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no file; name the JSON file of an evaluation")
     try:
         content = json.loads(path.read_text("utf-8"))
     except OSError as error:

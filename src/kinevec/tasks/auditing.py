@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kinevec import encoders
 from kinevec.data.whole import make_folder
-from kinevec.errors import OutputError
+from kinevec.errors import LateError, OutputError
 from kinevec.evaluate.audit import Audit, AuditConfig, EstimatedMasks, Masks, open_masks
 from kinevec.evaluate.audit import audit as score
 from kinevec.evaluate.audit.masks import GENERATED, LEVEL
@@ -16,7 +16,7 @@ from kinevec.tasks.watcher import Silent, Watcher, check_writable, counter
 JSON, PAGE = "audit.json", "audit.html"
 
 
-@stoppable(f"{JSON} and {PAGE} are as they were")
+@stoppable(f"nothing was written; an earlier {JSON} and {PAGE} are as they were")
 def audit(
     run: str | Path,
     data: str | Path,
@@ -45,6 +45,7 @@ def audit(
         InputError: `run` or `masks` is not there.
         DataError: the videos cannot be scored.
         Interrupted: by Ctrl-C or SIGTERM.
+        LateError: the disk was full when all was done; carries the audit.
     """
     watcher = watcher or Silent()
     loaded = encoders.load(run)
@@ -58,9 +59,12 @@ def audit(
     result = score(
         loaded, collection, settings, masks=where, device=device, progress=counter(watcher, "auditing")
     )
-    make_folder(folder)
-    result.write(folder / JSON)
-    write_audit(folder / PAGE, result)
+    try:
+        make_folder(folder)
+        result.write(folder / JSON)
+        write_audit(folder / PAGE, result)
+    except OutputError as error:
+        raise LateError(str(error), result) from error
     return result
 
 

@@ -14,17 +14,16 @@ from kinevec.data.lock import in_turn
 from kinevec.data.source import Progress
 from kinevec.data.whole import make_folder
 from kinevec.encoders import Loaded
-from kinevec.errors import DataError, InputError, OutputError
+from kinevec.errors import DataError, InputError, LateError, OutputError, UsageError
 from kinevec.evaluate import evaluation
 from kinevec.evaluate.cache import FeatureCache
 from kinevec.evaluate.classifier import is_classifier
 from kinevec.evaluate.compare import Comparison, check_scores, check_videos
 from kinevec.evaluate.compare import compare as compare_contents
 from kinevec.evaluate.evaluation import Evaluation
-from kinevec.evaluate.filed import RESULT, Filed, is_evaluation, place_for
+from kinevec.evaluate.filed import RESULT, Filed, is_evaluation, place_for, read_evaluation
 from kinevec.evaluate.on_ray import OnRay
 from kinevec.evaluate.protocols import FINETUNE, Settings, hits_of
-from kinevec.evaluate.result import read_result
 from kinevec.evaluate.runs import check_repetitions, merged
 from kinevec.show.confusion import write_confusion
 from kinevec.tasks.stopping import stoppable
@@ -71,13 +70,15 @@ def evaluate(
         cache: folder for features; "auto": `features` in the folder of each run; None: they are not kept.
         save: file for the fine-tuned classifier.
         figures: also write a confusion matrix of each classifier beside the JSON, as PNG.
-        against: an earlier JSON, or a folder that holds one as `eval.json`; the differences to it come under
+        against: an earlier evaluation, see `kinevec.evaluate.filed.read_evaluation`; the differences to it come under
             `facts["against"]`.
 
     Raises:
         InputError: no place for the JSON, runs that are no repetitions of each other, or nothing to compare with.
         Interrupted: by Ctrl-C or SIGTERM.
         OutputError: `out` is a folder, or cannot be written.
+        LateError: what could be told only after the work: a full disk, or test videos that one evaluation could read and
+            the other not. What could be written is; the error carries the evaluation.
         DataError: the videos have no labels; as for `evaluation.check`.
     """
     watcher = watcher or Silent()
@@ -85,8 +86,7 @@ def evaluate(
     settings = settings or Settings()
     settings = settings if clips is None else replace(settings, clips=clips)
     _check_save(save, places, settings)
-    file = _evaluation_file(against) if against else None
-    other = read_result(file) if file else None
+    other = read_evaluation(against) if against else None
     loaded = [encoders.load(place) for place in places]
     target = _json_file(Path(out)) if out else default_folder(places) / RESULT
     check_repetitions(loaded)
@@ -102,51 +102,61 @@ def evaluate(
     if other is not None:
         check_videos(_tested(collection, other["data"].get("rejected", {})), other)
         check_scores(hits_of(settings), other)
-    found = [
-        evaluation.evaluate(
-            one,
-            collection,
-            settings=settings,
-            untrained=untrained,
-            device=device,
-            extractor=OnRay(cluster) if cluster else None,
-            cache=_cache(one, cache),
-            save=Path(save) if save else None,
-            progress=counter(watcher, f"encoding{of}"),
-            on_finetune=_on_finetune(watcher, of),
-        )
-        for one, of in zip(loaded, _of(places), strict=True)
-    ]
+    late: list[UsageError] = []  # told after all the work, whose result is kept
+
+    def judged(one: Loaded, of: str) -> Evaluation:
+        try:
+            return evaluation.evaluate(
+                one,
+                collection,
+                settings=settings,
+                untrained=untrained,
+                device=device,
+                extractor=OnRay(cluster) if cluster else None,
+                cache=_cache(one, cache),
+                save=Path(save) if save else None,
+                progress=counter(watcher, f"encoding{of}"),
+                on_finetune=_on_finetune(watcher, of),
+            )
+        except LateError as error:
+            late.append(error)
+            kept: Evaluation = error.result
+            return kept
+
+    found = [judged(one, of) for one, of in zip(loaded, _of(places), strict=True)]
     result = found[0] if len(found) == 1 else merged(found)
     result = replace(result, facts=result.facts | {"data": {**result.facts["data"], "folder": str(data)}})
-    unlike: InputError | None = None  # found after all the work, whose result is kept
     if other is not None:
         try:
             compared = compare_contents(result.content, other).content
-            result = replace(result, facts=result.facts | {"against": {"file": str(file), **compared}})
+            result = replace(result, facts=result.facts | {"against": {"file": other["file"], **compared}})
         except InputError as error:
-            unlike = error
-    make_folder(target.parent)
-    with in_turn(target.parent):  # from the choice of a name until it is taken
-        filed = Filed(target) if out else place_for(target.parent, result.content)
+            late.append(error)
+    try:
+        make_folder(target.parent)
+        with in_turn(target.parent):  # from the choice of a name until it is taken
+            filed = Filed(target) if out else place_for(target.parent, result.content)
+            result.write(filed.path)
         result = replace(result, filed=filed)
-        result.write(filed.path)
-    if figures:
-        _write_figures(result, filed.path)
-    if unlike is not None:
-        raise InputError(
-            f"{unlike}. The scores were written to {filed.path}, without a comparison"
-        ) from unlike
+        if figures:
+            _write_figures(result, filed.path)
+    except OutputError as error:
+        late.append(error)
+    if late:
+        raise LateError("; ".join(map(str, late)), result) from late[0]
     return result
 
 
 def compare(first: Place, second: Place) -> Comparison:
     """The differences of two evaluations on the same test videos, from their JSON files or the folders of these.
 
+    Args:
+        first, second: see `kinevec.evaluate.filed.read_evaluation`.
+
     Raises:
         InputError: one cannot be read, or they saw other test videos.
     """
-    return compare_contents(*(read_result(_evaluation_file(place)) for place in (first, second)))
+    return compare_contents(*(read_evaluation(place) for place in (first, second)))
 
 
 def default_folder(places: Sequence[Place]) -> Path:
@@ -169,18 +179,6 @@ def _json_file(out: Path) -> Path:
     if out.exists() and not is_evaluation(out):
         raise OutputError(f"{out} is there and is no evaluation; name another file to write")
     return out
-
-
-def _evaluation_file(place: Place) -> Path:
-    """The file of an evaluation that was named by itself or by its folder."""
-    path = Path(place)
-    if not path.is_dir():
-        return path
-    if not (path / RESULT).is_file():
-        raise InputError(
-            f"{path}: holds no {RESULT}; name the JSON file of an evaluation, or judge that run first"
-        )
-    return path / RESULT
 
 
 def _tested(collection: Collection, without: Container[str]) -> dict[str, str]:

@@ -37,6 +37,9 @@ def counter(watcher: Watcher, what: str) -> Callable[[int, int], None]:
 def check_writable(target: Path) -> None:
     """Refuses a file that could not be written before the work is done, and leaves nothing there, also no folder."""
     try:
+        if target.exists() and not target.is_file():
+            what = "a folder" if target.is_dir() else "a device or pipe"
+            raise OutputError(f"{target}: is {what}, but a file is wanted; choose another name")
         there = next(folder for folder in target.parents if _exists(folder))
         with tempfile.TemporaryFile(dir=there):
             longest = os.pathconf(there, "PC_NAME_MAX")
