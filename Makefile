@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 
 help:
 	@echo "make demo                 environment, install, then the main job end to end (about 10 minutes on 2 cores)"
-	@echo "make demo VIDEOS=folder   the same on your own videos"
+	@echo "make demo VIDEOS=folder OUT=mine    the same on your own videos, into another folder than demo/"
 	@echo "make test                 environment, install, all tests"
 	@echo "make check                ruff and mypy"
 	@echo "make docs                 the documentation as a site, in site/; a warning is an error"
@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/kinevec demo $(if $(VIDEOS),--videos "$(VIDEOS)")
+	$(BIN)/kinevec demo $(if $(VIDEOS),--videos "$(VIDEOS)") $(if $(OUT),--out "$(OUT)")
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -144,6 +144,25 @@ def test_rows_that_are_read_as_something_else_are_refused(text: str, words: str,
         find_records(tmp_path / "list.csv")
 
 
+def test_columns_that_may_be_meant_as_labels_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed = tmp_path / "list.csv"
+    for text, said in (
+        (
+            "path,class,split,set\na.mp4,x,train,1\n",
+            "no column 'label', so that its videos have no labels; not read: class, set",
+        ),
+        ("path,subject,split\na.mp4,x,train\n", ""),
+        ("path,label,class\na.mp4,x,y\n", ""),
+    ):
+        caplog.clear()
+        listed.write_text(text)
+        find_records(listed)
+        assert said in caplog.text
+        assert bool(caplog.text) == bool(said), text
+
+
 def test_csv_with_paths_only(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text('path\n"with, comma.mp4"\n')
     assert find_records(tmp_path / "list.csv")[0].name == "with, comma.mp4"
@@ -153,6 +172,7 @@ def test_csv_with_paths_only(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("", "must name the columns"),
+        ("path,label\n", "has no line below the one that names the columns"),
         ("file,label\na.mp4,x\n", "among them 'path'; found: file, label"),
         ("path;label\na,1.mp4;x\n", "separated by ';'; separate them by commas"),
         ("path,split\na.mp4,train\nb.mp4,traim\n", "line 3: split is 'traim'"),

@@ -1,20 +1,31 @@
 """The demo: three methods on the same videos, judged, audited and shown side by side."""
 
 import json
+import math
+import os
+import shutil
+import signal
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
+from kinevec import tasks
 from kinevec.data import Collection, SynthConfig
 from kinevec.data.records import Record
-from kinevec.demo import job, report
-from kinevec.demo.report import LOOKS
-from kinevec.errors import InputError, OutputError
+from kinevec.demo import job, sections
+from kinevec.demo.sections import LOOKS
+from kinevec.errors import InputError, Interrupted, OutputError
 from kinevec.evaluate import classify
 from kinevec.evaluate.evaluation import Evaluation
 from kinevec.evaluate.features import Features
+from kinevec.evaluate.protocols import BASIC, Settings
 from kinevec.tasks import synth
+from kinevec.tasks.comparing import compare
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +54,40 @@ def test_all_methods_are_trained_alike_and_judged_in_one_pass(made: tuple[Path, 
     assert not list((folder / "out" / "runs").glob("*/*.raw"))
 
 
+def test_each_run_has_the_evaluation_that_it_would_have_got_alone(
+    made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = made
+    monkeypatch.setattr(classify, "PENALTIES", (1e-3,))
+    together = json.loads((folder / "out" / "eval.json").read_text())
+    for name, preset in job.METHODS.items():
+        run = folder / "out" / "runs" / preset
+        alone = json.loads((run / "eval.json").read_text())
+        assert alone["judged"] == "trained"
+        assert alone["scores"] == {
+            "trained": together["scores"][name],
+            "untrained": together["scores"]["untrained"],
+        }
+        assert alone["outcomes"]["hits"]["trained"] == together["outcomes"]["hits"][name]
+        assert (alone["run"]["folder"], alone["data"]) == (str(run), together["data"])
+        assert list(alone["protocol"]["found"]) == ["trained", "untrained"]
+        found = kinevec_eval(run, folder / "my videos")
+        assert found["scores"] == alone["scores"]
+        assert found["protocol"] == alone["protocol"]
+        assert found["run"] == alone["run"]
+    runs = [folder / "out" / "runs" / preset for preset in job.METHODS.values()]
+    rows = [row for row in compare(runs).rows() if row.section.startswith("score")]
+    assert any(row.name.startswith("R@1 ") and all(row.values) for row in rows)
+
+
+def kinevec_eval(run: Path, data: Path) -> dict[str, Any]:
+    settings = Settings(protocols=BASIC)
+    with TemporaryDirectory() as aside:
+        tasks.evaluate(run, data, out=Path(aside) / "x.json", settings=settings, cache=None)
+        content: dict[str, Any] = json.loads((Path(aside) / "x.json").read_text())
+    return content
+
+
 def test_a_video_without_motion_does_not_cost_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
 
@@ -50,20 +95,30 @@ def test_a_video_without_motion_does_not_cost_the_report(monkeypatch: pytest.Mon
         asked.append(path)
         if len(asked) == 1:
             raise InputError("fewer than 2 frames")
-        return path
+        return SimpleNamespace(
+            seen={"x": SimpleNamespace(on_motion=-0.25), "y": SimpleNamespace(on_motion=math.nan)}
+        )
 
-    monkeypatch.setattr(report, "look", one_frame_first)
-    monkeypatch.setattr(report, "activation_strip", lambda found, picture: picture.write_bytes(b"x"))
+    monkeypatch.setattr(sections, "look", one_frame_first)
+    monkeypatch.setattr(sections, "activation_strip", lambda found, picture: picture.write_bytes(b"x"))
     records = tuple(Record(Path(f"{i}.mp4"), f"{i}.mp4", "abc"[i % 3], None, "test") for i in range(6))
     part = Features(np.zeros((6, 1, 2), np.float32), Collection(records, (None,) * 6, ()))  # type: ignore[arg-type]
-    section = report._activation(Evaluation({}, {}, {"x": part}, {}), {})
+    section = sections.activation(Evaluation({}, {}, {"x": part}, {}), {})
     assert section.content.count("<img") == LOOKS
+    assert section.content.count("Activation follows speed: x −0.25, y –.") == LOOKS
     assert len(asked) == LOOKS + 1
 
 
 def test_the_report_shows_them_side_by_side(made: tuple[Path, Path]) -> None:
     page = made[1].read_text("utf-8")
-    parts = ("Scores", "Motion or background?", "Where each encoder looks", "Nearest neighbours", "Training")
+    parts = (
+        "Scores",
+        "Is that more than chance?",
+        "Motion or background?",
+        "Where each encoder looks",
+        "Nearest neighbours",
+        "Training",
+    )
     places = [page.index(f">{part}</h2>") for part in parts]
     assert places == sorted(places)
     assert page.count("data:image/png;base64,") == LOOKS
@@ -72,19 +127,59 @@ def test_the_report_shows_them_side_by_side(made: tuple[Path, Path]) -> None:
     assert "whisker" in page
 
 
-def test_an_older_demo_is_replaced_and_nothing_else_is_removed(tmp_path: Path) -> None:
-    runs = tmp_path / "runs"
-    job._clear(runs)
-    for name in ("moco", "fima"):
-        (runs / name).mkdir(parents=True)
-        (runs / name / "run.json").write_text("{}")
-    job._clear(runs)
-    assert not runs.exists()
-    (runs / "my best run").mkdir(parents=True)
-    (runs / "moco").mkdir()
-    with pytest.raises(OutputError, match=r"holds more than the runs of a demo \(my best run\)"):
-        job._clear(runs)
-    assert (runs / "moco").is_dir()
+def weights(folder: Path) -> dict[str, dict[str, bytes]]:
+    return {
+        path.parent.name: {name: value.tobytes() for name, value in load_file(path).items()}
+        for path in folder.glob("runs/*/encoder.safetensors")
+    }
+
+
+def test_a_demo_goes_on_with_the_runs_of_the_same_one(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the second method and begun again it comes to the same weights, and what lies in a run's folder stays."""
+    source, out = made[0] / "my videos", tmp_path / "out"
+    real = job._train
+
+    def stopped(name: str, *given: object, resume: bool) -> None:
+        if name == "MSCL" and not resume:
+            os.kill(os.getpid(), signal.SIGINT)
+        real(name, *given, resume=resume)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(job, "AUDIT_CLIPS", 1)
+    monkeypatch.setattr(classify, "PENALTIES", (1e-3,))
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "_train", stopped)
+        with pytest.raises(
+            Interrupted, match=f"interrupted: videos and runs are kept in {out}, and the same demo goes"
+        ):
+            job.demo(out, videos=source, steps=1)
+    assert list(weights(out)) == ["moco"]
+    (out / "runs" / "moco" / "notes.txt").write_text("mine")
+    (out / "runs" / "my best run").mkdir()
+    page, _ = job.demo(out, videos=source, steps=1)
+    assert weights(out) == weights(made[0] / "out")
+    assert (out / "runs" / "moco" / "notes.txt").read_text() == "mine"
+    assert (out / "runs" / "my best run").is_dir()
+    assert ", with runs that were begun before" in page.read_text("utf-8")
+    assert ", with runs that were begun before" not in made[1].read_text("utf-8")
+
+
+def test_the_runs_of_another_demo_are_refused_and_stay(made: tuple[Path, Path]) -> None:
+    folder, out = made[0], made[0] / "out"
+    before = weights(out)
+    advice = rf"name another folder \(--out, or make demo OUT=…\), or remove {out}/runs$"
+    with pytest.raises(OutputError, match=rf"runs/moco: .*train\.epochs.*{advice}"):
+        job.demo(out, videos=folder / "my videos", steps=2)
+    other = folder / "other"
+    shutil.copytree(folder / "my videos", other, dirs_exist_ok=True)
+    with (other / "labels.csv").open("a") as listed:
+        name = next(other.rglob("*.mp4"))
+        shutil.copy(name, other / "more.mp4")
+        listed.write("more.mp4,pulse,train\n")
+    with pytest.raises(OutputError, match=rf"was made on 30 videos, now there are 31.*{advice}"):
+        job.demo(out, videos=other, steps=1)
+    assert weights(out) == before
 
 
 def test_the_queue_stays_below_the_number_of_videos() -> None:

@@ -227,7 +227,7 @@ def test_the_names_of_scores_are_known_beforehand(collection: Collection, run: P
 def test_an_empty_split_is_named(split: str, collection: Collection, run: Path) -> None:
     other = "test" if split == "train" else "train"
     decoded: list[int] = []
-    with pytest.raises(DataError, match=f"no video belongs to the {split} split"):
+    with pytest.raises(DataError, match=rf"no video belongs to the {split} split \(found: 12 in {other}\)"):
         evaluate(
             run, relabelled(collection, split=other), clips=1, progress=lambda *at: decoded.append(at[0])
         )

@@ -144,6 +144,13 @@ def test_runs_without_a_log_are_no_obstacle(tmp_path: Path) -> None:
     assert "nothing logged yet" in (tmp_path / "out" / "compare.html").read_text()
 
 
+def test_it_is_said_that_no_run_was_judged(comparison: Comparison, folders: list[Path]) -> None:
+    assert comparison.notes == []
+    (folders[0] / "eval.json").unlink()
+    (note,) = Comparison.of(read_runs(folders)).notes
+    assert note.startswith("No scores: none of these folders holds an evaluation")
+
+
 def test_a_place_that_cannot_be_written_is_refused(folders: list[Path], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):

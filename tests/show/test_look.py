@@ -1,5 +1,6 @@
 """`kinevec show`: what a video looks like to encoders whose eyes are known."""
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -287,38 +288,49 @@ def test_what_cannot_be_shown_leaves_no_folder(video: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("at", ["showing.look", "showing.draw_look", "showing.place_look"])
-def test_stopped_by_hand_it_says_what_was_written(
+def test_stopped_by_hand_it_says_that_nothing_was_written(
     video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     def stopped(*given: object, **more: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(f"kinevec.tasks.{at}", stopped)
-    said = "out holds a part of the new look; run the same again" if "place" in at else "nothing was written"
-    with pytest.raises(Interrupted, match=rf"^interrupted: .*{said}$"):
+    with pytest.raises(Interrupted, match=r"^interrupted: nothing was written$"):
         tasks.show(["untrained:tiny"], video, tmp_path / "out", end=0.5)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_look_of_which_a_part_was_written_can_be_written_again(
-    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [(KeyboardInterrupt, Interrupted), (OSError(errno.ENOSPC, "No space left on device"), OutputError)],
+)
+def test_a_look_is_placed_whole_or_not_at_all(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, error: type[Exception]
 ) -> None:
-    copy = shutil.copyfile
+    copy, out = shutil.copyfile, tmp_path / "out"
 
     def stopping(source: Path, target: Path) -> None:
         if source.name == "motion.png":
-            raise KeyboardInterrupt
+            raise fault
         copy(source, target)
 
-    monkeypatch.setattr("kinevec.show.look_page.shutil.copyfile", stopping)
-    with pytest.raises(Interrupted, match="a part of the new look"):
-        tasks.show(["untrained:tiny"], video, tmp_path / "out", end=0.5)
-    monkeypatch.undo()
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert "look.json" in names
-    assert not {"motion.png", "index.html"} & names
-    page, _ = tasks.show(["untrained:tiny"], video, tmp_path / "out", end=0.5)
-    assert page.is_file()
+    def written() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in out.iterdir()}
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kinevec.show.look_page.shutil.copyfile", stopping)
+        with pytest.raises(error):
+            tasks.show(["untrained:tiny"], video, out, end=0.5)
+    assert not out.exists()
+    page, _ = tasks.show(["untrained:tiny"], video, out, end=0.5)
+    before = written()
+    assert page.name in before
+    assert not any(name.startswith(".") for name in before)
+    with monkeypatch.context() as patch:
+        patch.setattr("kinevec.show.look_page.shutil.copyfile", stopping)
+        with pytest.raises(error):
+            tasks.show(["untrained:tiny"], video, out, end=0.3)
+    assert written() == before
 
 
 def test_nothing_is_encoded_where_the_result_cannot_be_written(video: Path, tmp_path: Path) -> None:

@@ -33,9 +33,9 @@ def main() -> None:
         console.print(str(stop), style="yellow", highlight=False, markup=False, soft_wrap=True)
         from kinevec.ranks import follows  # what can be interrupted has loaded PyTorch already
 
-        if sys.argv[1:2] == ["pretrain"] and not follows():
-            again = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
-            say(f"Go on: {shlex.join(['kinevec', *again])}")
+        if sys.argv[1:2] in (["pretrain"], ["demo"]) and not follows():
+            resume = sys.argv[1] == "pretrain" and "--resume" not in sys.argv
+            say(f"Go on: {shlex.join(['kinevec', *sys.argv[1:], *(['--resume'] if resume else [])])}")
         sys.exit(stop.exit_code)
     except KinevecError as error:
         _fail(error, str(error), error.exit_code)

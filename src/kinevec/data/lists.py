@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import os
 import posixpath
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import Any
 
 from kinevec.data.records import Record
 from kinevec.errors import DataError, InputError
+
+log = logging.getLogger(__name__)
 
 SPLITS = {
     "train": "train",
@@ -50,6 +53,13 @@ def read_csv(path: Path) -> tuple[Record, ...]:
             f"{path}: the first line must name the columns, among them 'path'; found: {', '.join(columns) or 'nothing'}"
         )
     group_column = next((name for name in GROUP_COLUMNS if name in columns), "group")
+    unread = [name for name in columns if name not in ("path", "label", group_column, "split")]
+    if "label" not in columns and unread:
+        log.warning(
+            "%s: has no column 'label', so that its videos have no labels; not read: %s",
+            path,
+            ", ".join(unread),
+        )
     records: dict[str, Record] = {}
     files: dict[str, str] = {}  # where they lie → how the list names them
     for where, row in _rows(reader, path):
@@ -71,6 +81,8 @@ def read_csv(path: Path) -> tuple[Record, ...]:
             raise DataError(f"{where}: {name} stands in the list twice with different entries")
         if (other := files.setdefault(os.path.abspath(record.path), name)) != name:
             raise DataError(f"{where}: {name} is the file that the list also names {other}")
+    if not records:
+        raise DataError(f"{path}: has no line below the one that names the columns; list a video in each")
     return tuple(records[name] for name in sorted(records))
 
 

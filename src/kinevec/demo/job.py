@@ -2,24 +2,31 @@
 
 import dataclasses
 import math
-import shutil
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from kinevec import config as configuration
 from kinevec import encoders
 from kinevec.config import Config
-from kinevec.data.lock import alone
+from kinevec.data.lock import alone, in_turn
 from kinevec.data.source import Collection
 from kinevec.data.synthetic import SynthConfig
 from kinevec.demo.report import demo_report
-from kinevec.errors import OutputError
+from kinevec.errors import CheckpointError, OutputError
 from kinevec.evaluate import evaluation
+from kinevec.evaluate.apart import apart
 from kinevec.evaluate.audit import AuditConfig, audit
+from kinevec.evaluate.audit.masks import masks_of
 from kinevec.evaluate.evaluation import Evaluation
+from kinevec.evaluate.filed import RESULT, place_for
+from kinevec.evaluate.protocols import BASIC, Settings
 from kinevec.show.report import write_report
 from kinevec.tasks import Silent, Watcher, counter, open_collection, synth
+from kinevec.tasks.stopping import stoppable
 from kinevec.train import loop
+from kinevec.train.checkpoint import has_checkpoint, load_checkpoint
 
 METHODS = {"MoCo": "moco", "MSCL": "mscl", "FIMA": "fima"}  # name → preset
 STEPS = 200  # of training each, whatever the number of videos
@@ -40,7 +47,8 @@ def demo(
     """The main job end to end with all three methods: videos, pretraining, evaluation, audit, and a report.
 
     Args:
-        out: folder for everything; a demo made there before is replaced.
+        out: folder for everything. Where a demo was made, or begun, with the same videos and steps, this one goes on
+            with its runs; nothing in their folders is removed.
         videos: the user's own folder or list; None: procedural motion videos are made.
         steps: of training each.
 
@@ -48,17 +56,18 @@ def demo(
         The report, an HTML file, and what the evaluation found.
 
     Raises:
-        OutputError: another process makes a demo there, or the folder holds other runs than those of a demo.
+        OutputError: another process makes a demo there, or the folder holds the runs of another demo.
+        Interrupted: by Ctrl-C or SIGTERM; what was done is kept.
     """
     folder = Path(out)
-    with alone(folder, "making a demo here"):
+    kept = stoppable(f"videos and runs are kept in {folder}, and the same demo goes on with them")
+    with alone(folder, "making a demo here"), kept:
         return _made(folder, Path(videos) if videos else None, steps, watcher or Silent())
 
 
 def _made(folder: Path, videos: Path | None, steps: int, watcher: Watcher) -> tuple[Path, Evaluation]:
     begun = time.perf_counter()
     runs = {name: folder / "runs" / preset for name, preset in METHODS.items()}
-    _clear(folder / "runs")
     source = videos or folder / "videos"
     if videos is None:
         synth(source, SynthConfig(light=LIGHT), watcher=watcher)
@@ -68,13 +77,21 @@ def _made(folder: Path, videos: Path | None, steps: int, watcher: Watcher) -> tu
     configs = {
         name: _fitted(configuration.load(preset), len(train), steps) for name, preset in METHODS.items()
     }
+    begun_before = {name: _goes_on(configs[name], run) for name, run in runs.items()}
     for name, config in configs.items():
-        _train(name, config, train, runs[name], watcher)
+        _train(name, config, train, runs[name], watcher, resume=begun_before[name])
     loaded = {name: encoders.load(run) for name, run in runs.items()}
     (first, chosen), *rest = loaded.items()
     encoding = counter(watcher, "encoding")
-    result = evaluation.evaluate(chosen, everything, name=first, beside=dict(rest), progress=encoding)
-    result.write(folder / "eval.json")
+    settings = Settings(protocols=BASIC)
+    result = evaluation.evaluate(
+        chosen, everything, name=first, beside=dict(rest), settings=settings, progress=encoding
+    )
+    data = {**result.facts["data"], "folder": str(source)}
+    result = dataclasses.replace(result, facts=result.facts | {"data": data})
+    result.write(folder / RESULT)
+    if result.scores:
+        _file(apart(result, loaded, settings), runs)
     card = None
     if result.scores:
         card = audit(
@@ -83,38 +100,61 @@ def _made(folder: Path, videos: Path | None, steps: int, watcher: Watcher) -> tu
             AuditConfig(clips=AUDIT_CLIPS, examples=0),
             name=first,
             beside=dict(rest),
+            masks=masks_of(source),
             progress=counter(watcher, "auditing"),
         )
         card.write(folder / "audit.json")
     report = folder / "report.html"
-    minutes = (time.perf_counter() - begun) / 60
+    minutes = f"{(time.perf_counter() - begun) / 60:.1f}" + (
+        ", with runs that were begun before" if any(begun_before.values()) else ""
+    )
     page = demo_report(runs, configs, result, card, loaded, procedural=videos is None, minutes=minutes)
     write_report(report, page)
     return report, result
 
 
-def _clear(runs: Path) -> None:
-    """Removes the runs of a demo made before; refuses to remove anything else."""
-    if not runs.exists():
-        return
-    others = {path.name for path in runs.iterdir()} - set(METHODS.values()) if runs.is_dir() else {runs.name}
-    if others:
+@contextmanager
+def _ours(run: Path) -> Iterator[None]:
+    """Of a run that this demo cannot go on with it says what to do."""
+    try:
+        yield
+    except CheckpointError as error:
         raise OutputError(
-            f"{runs}: holds more than the runs of a demo ({', '.join(sorted(others))}); choose another folder"
-        )
-    shutil.rmtree(runs)
+            f"{error}. A demo goes on with the runs in its folder: name another folder (--out, or make demo OUT=…), or "
+            f"remove {run.parent}"
+        ) from error
 
 
-def _train(name: str, config: Config, train: Collection, run: Path, watcher: Watcher) -> None:
+def _goes_on(config: Config, run: Path) -> bool:
+    """Whether there is a run to go on with; refuses one of another configuration before anything is trained."""
+    if not has_checkpoint(run):
+        return False
+    with _ours(run):
+        load_checkpoint(run, config)
+    return True
+
+
+def _train(
+    name: str, config: Config, train: Collection, run: Path, watcher: Watcher, *, resume: bool
+) -> None:
     training = counter(watcher, f"training {name}")
-    loop.pretrain(
-        config,
-        train,
-        run,
-        on_status=lambda status: training(status.step, status.total),
-        on_decode=counter(watcher, f"decoding for {name}"),
-        on_flow=counter(watcher, f"computing flow for {name}"),
-    )
+    with _ours(run):
+        loop.pretrain(
+            config,
+            train,
+            run,
+            resume=resume,
+            on_status=lambda status: training(status.step, status.total),
+            on_decode=counter(watcher, f"decoding for {name}"),
+            on_flow=counter(watcher, f"computing flow for {name}"),
+        )
+
+
+def _file(evaluations: Mapping[str, Evaluation], runs: Mapping[str, Path]) -> None:
+    """Writes the evaluation of each run to its folder, as `kinevec eval` does, for `kinevec compare` and --against."""
+    for name, found in evaluations.items():
+        with in_turn(runs[name]):
+            found.write(place_for(runs[name], found.content).path)
 
 
 def _fitted(config: Config, videos: int, steps: int) -> Config:

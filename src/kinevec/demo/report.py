@@ -1,35 +1,24 @@
-"""What the report of a demo shows: scores, curves, figures of the audit, activation maps, and neighbours."""
+"""What the report of a demo shows: scores, what they rest on, activation maps, neighbours, and curves."""
 
-import base64
-import json
-import logging
 import math
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from kinevec import config as configuration
-from kinevec.config import Config
+from kinevec.config import Config, differences
+from kinevec.demo.sections import activation, report_card
+from kinevec.demo.verdict import ahead_of_first, difference_section, result_in_words
 from kinevec.encoders import Loaded
-from kinevec.errors import UsageError, VideoError
 from kinevec.evaluate.audit import Audit
-from kinevec.evaluate.audit.scores import LINEAR
-from kinevec.evaluate.evaluation import Evaluation
+from kinevec.evaluate.evaluation import Evaluation, before_training
+from kinevec.evaluate.outcomes import BEFORE, PER_CLASS, TOP1
 from kinevec.evaluate.retrieval import neighbours
 from kinevec.runtime import provenance
-from kinevec.show.audit_panels import figure_panels
-from kinevec.show.figures import activation_strip
-from kinevec.show.html import part
-from kinevec.show.look import look
-from kinevec.show.report import Curve, Neighbour, Report, Row, Section
+from kinevec.show.report import Curve, Neighbour, Report, Row
 from kinevec.train.log import read_log
-
-log = logging.getLogger(__name__)
 
 ROWS = 6  # queries whose neighbours the report shows
 NEIGHBOURS = 4
-LOOKS = 2  # test videos over which the report lays activation maps
 
 
 def demo_report(
@@ -40,7 +29,7 @@ def demo_report(
     loaded: Mapping[str, Loaded],
     *,
     procedural: bool,
-    minutes: float,
+    minutes: str,
 ) -> Report:
     """The report of a demo.
 
@@ -48,12 +37,14 @@ def demo_report(
         runs: name of a method → folder of its run; likewise its configuration, and its encoder in `loaded`.
         card: the audit; None where there are no labels.
         procedural: whether the videos were made.
-        minutes: that all of it took.
+        minutes: that all of it took, in words.
     """
     data = result.facts["data"]
     first = next(iter(loaded.values()))
     steps, watched = first.step or 0, first.facts.get("videos", data["train"])
-    summary = [
+    found = ahead_of_first(result) if result.scores else {}
+    summary = [result_in_words(result, found)] if found else []
+    summary += [
         f"Small 3-D networks watched {watched} videos without labels for {steps} steps each. MoCo learns to "
         "tell clips of the same video from clips of others. MSCL and FIMA also learn from what moves in them: from "
         "optical flow, and from differences between frames.",
@@ -61,21 +52,22 @@ def demo_report(
     ]
     if procedural:
         summary.append(
-            "In these videos only the motion of the object tells the class; its shape and colours and the "
-            "background say nothing. Neighbours that share the query's background but not its label show what "
-            "training without motion looks at first."
+            "In these videos only the motion of the object tells the class. Its shape, its colours and the background are "
+            "drawn anew for every video: whatever an encoder keeps of them can only mislead. Neighbours that share the "
+            "query's background but not its label show what training without motion looks at first."
         )
-    sections = [_activation(result, loaded)]
-    if card is not None:
-        sections.insert(0, _report_card(card))
+    sections = [difference_section(result, found)] if found else []
+    sections += [report_card(card)] if card is not None else []
+    sections.append(activation(result, {**loaded, BEFORE: before_training(first)}))
+    telling = _telling(result)
     return Report(
         title="kinevec demo",
         summary=summary,
-        scores={name: {key: found[key] for key in result.telling} for name, found in result.scores.items()},
-        chance={key: result.chance[key] for key in result.telling},
+        scores={name: {key: of[key] for key in telling} for name, of in result.scores.items()},
+        chance={key: result.chance[key] for key in telling},
         curves=_curves(runs, configs),
         rows=_neighbour_rows(result),
-        facts=_facts(configs, minutes),
+        facts=_facts(configs, [run.name for run in runs.values()], minutes),
         intervals=result.intervals,
         sections=sections,
     )
@@ -104,66 +96,33 @@ def _curves(runs: Mapping[str, Path], configs: Mapping[str, Config]) -> list[Cur
     ]
 
 
-def _report_card(card: Audit) -> Section:
-    about = (
-        "The same encoders, shown the videos with one thing at a time taken away (see <code>kinevec audit</code>): what of "
-        "the score above chance is still there without motion, and what without appearance?"
-    )
-    style = part("audit.css")
-    return Section(
-        "audit",
-        "Motion or background?",
-        f'<p class="about">{about}</p>{figure_panels(card, (LINEAR,))}',
-        style,
-    )
-
-
-def _activation(result: Evaluation, loaded: Mapping[str, Loaded]) -> Section:
-    """Activation maps of all encoders over a few test videos of different classes."""
-    collection = next(iter(result.features.values())).split("test").collection
-    by_label = {record.label: record for record in reversed(collection.records)}
-    content = ""
-    chosen = list(by_label.values())[:: max(1, len(by_label) // LOOKS)]
-    shown = 0
-    for record in [*chosen, *(record for record in by_label.values() if record not in chosen)]:
-        if shown == LOOKS:
-            break
-        with TemporaryDirectory() as aside:
-            picture = Path(aside) / "strip.png"
-            try:
-                activation_strip(look(loaded, record.path), picture)
-            except (UsageError, VideoError) as error:  # a single frame, for one
-                log.info("no activation maps of %s: %s", record.name, error)
-                continue
-            data = base64.b64encode(picture.read_bytes()).decode()
-        shown += 1
-        spoken = f"activation maps over {escape(record.name)}"
-        title = f"<h3>{escape(record.label or '')} <span>{escape(record.name)}</span></h3>"
-        content += f'{title}<img class="wide-picture" alt="{spoken}" src="data:image/png;base64,{data}">'
-    about = (
-        "The mean of each network's last feature map over its channels, from blue (the least of the video) to red (the "
-        "most). An encoder of motion is red where something moves. <code>kinevec show</code> draws this for any video."
-    )
-    style = ".wide-picture { display: block; max-width: 100%; height: auto; margin: 8px 0 24px; border-radius: 8px; background: #fff; }\n"
-    return Section("activation", "Where each encoder looks", f'<p class="about">{about}</p>{content}', style)
-
-
-def _facts(configs: Mapping[str, Config], minutes: float) -> dict[str, str]:
+def _facts(configs: Mapping[str, Config], presets: Iterable[str], minutes: str) -> dict[str, str]:
     made = provenance()
     config = next(iter(configs.values()))
     return {
         "seed": str(config.train.seed),
         "encoder": config.model.name,
-        "minutes": f"{minutes:.1f}",
+        "minutes": minutes,
         "machine": str(made["machine"]),
         "versions": f"kinevec {made['kinevec']}, torch {made['torch']}, Python {made['python']}",
         "commit": str(made["commit"] or "not a git checkout"),
         "made": str(made["made"]),
         **{
-            f"configuration of {name}": json.dumps(configuration.to_dict(one))
-            for name, one in configs.items()
+            f"configuration of {name}": f"preset {preset} with {'; '.join(differences(configuration.load(preset), one))}. Whole: "
+            f"runs/{preset}/config.toml beside this page"
+            for (name, one), preset in zip(configs.items(), presets, strict=True)
         },
     }
+
+
+def _telling(result: Evaluation) -> list[str]:
+    """The scores that say something: not those that guessing reaches, nor a mean over classes that is that over videos."""
+    return [
+        name
+        for name in result.telling
+        if not name.endswith(PER_CLASS)
+        or any(of[name] != of[name.replace(PER_CLASS, TOP1)] for of in result.scores.values())
+    ]
 
 
 def _neighbour_rows(result: Evaluation) -> list[Row]:

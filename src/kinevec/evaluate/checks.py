@@ -25,9 +25,11 @@ def check(collection: Collection) -> None:
     splits = {name: [r for r in collection.records if r.split == name] for name in ("train", "test")}
     for name, records in splits.items():
         if not records:
+            found = Counter(record.split or "none" for record in collection.records)
+            counts = ", ".join(f"{count} in {split}" for split, count in sorted(found.items()))
             raise DataError(
-                f"no video belongs to the {name} split; evaluation compares test with train videos. Name both in the "
-                "list's column 'split', or leave that out: then a quarter is held out"
+                f"no video belongs to the {name} split (found: {counts or 'no video'}); evaluation compares test with train "
+                "videos. Name both in the list's column 'split', or leave that out: then a quarter is held out"
             )
     labelled = {name: sum(bool(record.label) for record in records) for name, records in splits.items()}
     if any(labelled.values()) and not all(labelled.values()):

@@ -8,7 +8,7 @@ import numpy as np
 
 from kinevec.data.records import some
 from kinevec.errors import InputError
-from kinevec.evaluate.outcomes import PER_CLASS, TOP5, hits_behind
+from kinevec.evaluate.outcomes import PER_CLASS, TOP5, Floats, hits_behind
 from kinevec.evaluate.significance import Difference, paired
 
 Content = Mapping[str, Any]
@@ -64,16 +64,31 @@ def compare(first: Content, second: Content) -> Comparison:
     order = [place[video] for video in a["videos"]]
     mine, theirs = a["hits"][first["judged"]], b["hits"][second["judged"]]
     check_scores(list(mine), second)
-    found: dict[str, Difference] = {}
-    for name in (name for hit in mine if hit in theirs for name in _scores_of(hit)):
-        hits = hits_behind(name)
-        found[name] = paired(
-            np.array(mine[hits], np.float64),
-            np.array(theirs[hits], np.float64)[order],
-            a["labels"],
-            per_class=name.endswith(PER_CLASS),
-        )
+    found = differences(
+        {name: np.array(hits, np.float64) for name, hits in mine.items()},
+        {name: np.array(hits, np.float64)[order] for name, hits in theirs.items()},
+        a["labels"],
+    )
     return Comparison(source(first), source(second), found, _notes(first, second))
+
+
+def differences(
+    mine: Mapping[str, Floats], theirs: Mapping[str, Floats], labels: Sequence[str]
+) -> dict[str, Difference]:
+    """The scores that both have, one less the other.
+
+    Args:
+        mine, theirs: name of hits, as in `Outcomes.hits` → (V,), of the same videos in the same order.
+        labels: (V,).
+    """
+    return {
+        name: paired(
+            mine[hits_behind(name)], theirs[hits_behind(name)], labels, per_class=name.endswith(PER_CLASS)
+        )
+        for hits in mine
+        if hits in theirs
+        for name in _scores_of(hits)
+    }
 
 
 def source(content: Content) -> str:

@@ -189,14 +189,19 @@ def chance(features: Features, names: Sequence[str] = BASIC_SCORES) -> dict[str,
     return chance_of(features, names)
 
 
+def before_training(loaded: Loaded) -> Loaded:
+    """The same encoder as it was before the first step."""
+    name = loaded.config.model.name
+    return Loaded(untrained_encoder(loaded.config), loaded.config, f"{UNTRAINED}{name}", 0)
+
+
 def _chosen(loaded: Loaded, name: str, beside: Mapping[str, Loaded], untrained: bool) -> dict[str, Loaded]:
     """The encoders to judge by the names they go by; the untrained one is what the first was before training."""
     if loaded.source.startswith(UNTRAINED):
         return {BEFORE: loaded, **beside}
     chosen = {name: loaded, **beside}
     if untrained:
-        before = untrained_encoder(loaded.config)
-        chosen[BEFORE] = Loaded(before, loaded.config, f"{UNTRAINED}{loaded.config.model.name}", 0)
+        chosen[BEFORE] = before_training(loaded)
     return chosen
 
 

@@ -1,11 +1,19 @@
 """What the motion report card says, in plain sentences that claim no more than the intervals bear out."""
 
+from collections.abc import Mapping
+
 from kinevec.evaluate.audit import Audit, Estimate
 from kinevec.evaluate.audit.scores import LINEAR
 from kinevec.evaluate.audit.settings import BEFORE
 
 # In percent. From MOST on "most", below LITTLE "little", where the whole interval lies on that side of HALF.
 MOST, LITTLE, HALF = 67, 33, 50
+REST = {
+    "static": "is still there when nothing moves",
+    "appearance_free": "is still there when only moving noise is left",
+    "reversal": "is lost when the test videos run backward",
+    "background": "is lost when they get another background",
+}
 
 
 def summary(audit: Audit) -> list[str]:
@@ -21,24 +29,30 @@ def summary(audit: Audit) -> list[str]:
     if figures["static"][LINEAR].value is None:
         reason = figures["static"][LINEAR].undefined
         return [*sentences, f"What its score rests on cannot be said: {reason}."]
-    rest = {
-        "static": "is still there when nothing moves",
-        "appearance_free": "is still there when only moving noise is left",
-        "reversal": "is lost when the test videos run backward",
-        "background": "is lost when they get another background",
-    }
-    for key, words in rest.items():
-        value = figures.get(key, {}).get(LINEAR)
-        if value is None or not (spoken := _spoken(value)):
-            continue
+    for key in REST:
         beside = {
             _named(other): _briefly(found[key][LINEAR]) for other, found in others.items() if key in found
         }
         note = "".join(f"; {who}: {its}" for who, its in beside.items() if its)
-        amount = _amount(value)
-        said = f"{amount} {words}" if amount else f"How much {words} cannot be told from these videos"
-        sentences.append(f"{said} ({spoken}{note}).")
+        sentences += _sentence(figures, key, note)
     return [*sentences, audit.doubt] if audit.doubt else sentences
+
+
+def said_of(figures: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
+    """What the figures of one encoder by the linear probe say, in plain sentences."""
+    if figures["static"][LINEAR].value is None:
+        return [f"What its score rests on cannot be said: {figures['static'][LINEAR].undefined}."]
+    return [sentence for key in REST for sentence in _sentence(figures, key)]
+
+
+def _sentence(figures: Mapping[str, Mapping[str, Estimate]], key: str, note: str = "") -> list[str]:
+    """What one figure says; nothing where it is not there or has no value."""
+    value = figures.get(key, {}).get(LINEAR)
+    if value is None or not (spoken := _spoken(value)):
+        return []
+    amount = _amount(value)
+    said = f"{amount} {REST[key]}" if amount else f"How much {REST[key]} cannot be told from these videos"
+    return [f"{said} ({spoken}{note})."]
 
 
 def _named(encoder: str) -> str:

@@ -105,6 +105,10 @@ class Comparison:
         """What is to be minded when scores are compared."""
         tables = self._scores()
         notes = []
+        if not tables and self.runs:
+            notes.append(
+                "No scores: none of these folders holds an evaluation; `kinevec eval` writes one there"
+            )
         if len(tables) > 1:
             notes.append(
                 f"The runs were judged on {len(tables)} different sets of videos: compare scores only within one part"

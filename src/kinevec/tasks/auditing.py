@@ -5,9 +5,9 @@ from pathlib import Path
 from kinevec import encoders
 from kinevec.data.whole import make_folder
 from kinevec.errors import LateError, OutputError
-from kinevec.evaluate.audit import Audit, AuditConfig, EstimatedMasks, Masks, open_masks
+from kinevec.evaluate.audit import Audit, AuditConfig, open_masks
 from kinevec.evaluate.audit import audit as score
-from kinevec.evaluate.audit.masks import GENERATED, LEVEL
+from kinevec.evaluate.audit.masks import LEVEL, masks_of
 from kinevec.show.audit_page import write_audit
 from kinevec.tasks.stopping import stoppable
 from kinevec.tasks.videos import open_collection
@@ -54,7 +54,7 @@ def audit(
         raise OutputError(f"{run} is not the folder of a run; name a folder to write the audit to with --out")
     for name in (JSON, PAGE):
         check_writable(folder / name)
-    where = _masks(data, masks, mask_level)
+    where = open_masks(Path(masks), mask_level) if masks is not None else masks_of(Path(data))
     collection = open_collection(data, loaded.config, watcher)
     result = score(
         loaded, collection, settings, masks=where, device=device, progress=counter(watcher, "auditing")
@@ -66,10 +66,3 @@ def audit(
     except OutputError as error:
         raise LateError(str(error), result) from error
     return result
-
-
-def _masks(data: str | Path, masks: str | Path | None, level: int) -> Masks:
-    if masks is not None:
-        return open_masks(Path(masks), level)
-    made = Path(data) / GENERATED
-    return open_masks(Path(data)) if made.is_file() else EstimatedMasks()

@@ -52,8 +52,7 @@ def show(
     )
     with tempfile.TemporaryDirectory(prefix="kinevec-look-") as aside:
         draw_look(found, Path(aside))
-        with stoppable(f"{folder} holds a part of the new look; run the same again"):
-            return place_look(Path(aside), folder), found
+        return place_look(Path(aside), folder), found
 
 
 def _check_ours(folder: Path) -> None:

@@ -82,7 +82,7 @@ FIGURES = {
     "background": Figure(
         "Lost with another background",
         "How much of the score above chance is lost when only the test videos get the background of another class? "
-        "High: the encoder goes by what stands behind.",
+        "High: what stands behind decides, or disturbs, what the encoder finds.",
         "lost",
         BACKGROUND,
         "queries",

@@ -162,6 +162,11 @@ def open_masks(root: Path, level: int = LEVEL) -> Masks:
         raise InputError(f"{listed}: not a list of how videos were made ({error})") from error
 
 
+def masks_of(data: Path) -> Masks:
+    """Where no masks are named: drawn again for videos that `kinevec synth` wrote, else estimated from the frames."""
+    return open_masks(data) if (data / GENERATED).is_file() else EstimatedMasks()
+
+
 def _same_length(path: Path, found: int, frames: int) -> None:
     if found != frames:
         raise VideoError(path, f"has {found} masks, but the video has {frames} frames")

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from html import escape
 
+from kinevec.evaluate.outcomes import PER_CLASS, TOP5
 from kinevec.show.curves import BASELINE
 from kinevec.show.html import pair_list
 from kinevec.show.report.content import Report
@@ -59,7 +60,8 @@ def _terms(names: Iterable[str], report: Report) -> dict[str, str]:
     if report.chance:
         terms["Chance"] = (
             "What guessing without looking would reach: the upright line across the bars. A score of 3.0\u00a0× chance is "
-            "three times that; an encoder at 1.0\u00a0× chance knows nothing about the labels."
+            "three times that. Where guessing is right nearly always, as with many tries among few labels, multiples are "
+            "small for everyone: look at the scores with a lower line first."
         )
     return terms
 
@@ -104,7 +106,12 @@ def _meaning(name: str) -> str:
     if found := re.fullmatch(r"R@(\d+)", name):
         nearest = "the nearest video" if found[1] == "1" else f"at least one of the {found[1]} nearest videos"
         return f"{nearest} has the right label"
-    return "a linear layer on the features names the right label" if name.startswith("linear") else ""
+    if not name.startswith("linear"):
+        return ""
+    if name.endswith(TOP5):
+        return "the right label is among the first five that a linear layer on the features names"
+    share = ", as the mean over classes" if name.endswith(PER_CLASS) else ""
+    return f"a linear layer on the features names the right label{share}"
 
 
 def _ends(ends: tuple[float, float] | None) -> str:

@@ -1,0 +1,83 @@
+"""What the scores of a demo say, in words and as a table: which method is ahead of the first one, and how sure that is."""
+
+from html import escape
+
+from kinevec.evaluate.compare import differences
+from kinevec.evaluate.evaluation import Evaluation
+from kinevec.evaluate.outcomes import BEFORE
+from kinevec.evaluate.significance import Difference
+from kinevec.show.report import Section
+
+MEASURES = {"R@1": "retrieval", "linear top-1": "the linear probe"}
+STYLE = """.differences { max-width: 46em; margin-top: 16px; }
+.differences th, .differences td { padding: 6px 0 6px 12px; border-bottom: 1px solid var(--line); text-align: right; font-weight: 400; }
+.differences th:first-child { padding-left: 0; text-align: left; }
+.differences small { color: var(--soft); }
+"""
+
+Differences = dict[str, dict[str, Difference]]  # encoder → score → its difference to the first encoder
+
+
+def ahead_of_first(result: Evaluation) -> Differences:
+    """By the scores in `MEASURES`, each trained encoder less the first, over the same test videos."""
+    base = result.outcomes[result.judged]
+    found = {}
+    for name, outcomes in result.outcomes.items():
+        if name not in (result.judged, BEFORE):
+            every = differences(outcomes.hits, base.hits, base.labels)
+            found[name] = {score: every[score] for score in MEASURES}
+    return found
+
+
+def result_in_words(result: Evaluation, found: Differences) -> str:
+    """What came out, for the head of the page."""
+    shares = ", ".join(f"{name} {scores['R@1']:.0f} %" for name, scores in result.scores.items())
+    return (
+        f"For how many of {result.facts['data']['test']} videos that nothing was trained on is the nearest neighbour one "
+        f"with the same label? {shares}; guessing gives {result.chance['R@1']:.0f} %. "
+        + " ".join(_verdict(name, result.judged, of) for name, of in found.items())
+    )
+
+
+def difference_section(result: Evaluation, found: Differences) -> Section:
+    """The differences as a table."""
+    heads = "".join(f'<th scope="col">{escape(name)} less {escape(result.judged)}</th>' for name in found)
+    rows = "".join(
+        f'<tr><th scope="row">{score}</th>'
+        + "".join(f"<td>{_cell(of[score])}</td>" for of in found.values())
+        + "</tr>"
+        for score in MEASURES
+    )
+    about = (
+        "In points, over the same test videos, with the 95 % interval and the probability that a difference this large comes "
+        "about by which videos were drawn. Where the interval holds 0, these videos cannot tell the two apart. Each method "
+        "was trained once: another seed of the training would give other numbers, and how far apart they lie is not in "
+        "these intervals."
+    )
+    table = (
+        f'<table class="differences"><thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    )
+    return Section("differences", "Is that more than chance?", f'<p class="about">{about}</p>{table}', STYLE)
+
+
+def _verdict(name: str, first: str, of: dict[str, Difference]) -> str:
+    ahead = [words for score, words in MEASURES.items() if of[score].low > 0]
+    behind = [words for score, words in MEASURES.items() if of[score].high < 0]
+    if not ahead and not behind:
+        return f"Between {name} and {first} these videos show no clear difference."
+    parts = [f"clearly ahead of {first} by {' and '.join(ahead)}"] if ahead else []
+    parts += (
+        [
+            f"clearly behind it by {' and '.join(behind)}"
+            if ahead
+            else f"clearly behind {first} by {' and '.join(behind)}"
+        ]
+        if behind
+        else []
+    )
+    return f"{name} is {', and '.join(parts)}."
+
+
+def _cell(value: Difference) -> str:
+    ends = f"{value.low:+.1f} to {value.high:+.1f}, p {value.p:.3f}"
+    return f"{value.points:+.1f} <small>{ends}</small>".replace("-", "−")

@@ -1,0 +1,67 @@
+"""What a demo says of its scores: ahead, behind, or not to be told."""
+
+import numpy as np
+
+from kinevec.demo.verdict import ahead_of_first, difference_section, result_in_words
+from kinevec.evaluate.evaluation import Evaluation
+from kinevec.evaluate.outcomes import Outcomes
+from kinevec.evaluate.significance import paired
+
+VIDEOS = tuple(f"v{i}" for i in range(100))
+LABELS = tuple("ab" * 50)
+
+
+def outcomes(retrieval: int, linear: int) -> Outcomes:
+    """So many of 100 videos are right, the first ones."""
+    hits = {
+        name: (np.arange(100) < count).astype(float)
+        for name, count in (("R@1", retrieval), ("linear top-1", linear))
+    }
+    return Outcomes(VIDEOS, LABELS, {**hits, "linear top-5": np.ones(100)})
+
+
+def judged(**found: Outcomes) -> Evaluation:
+    scores = {name: one.scores for name, one in found.items()}
+    return Evaluation(scores, {"R@1": 12.4}, {}, {"data": {"test": 100}}, found)
+
+
+def test_only_what_the_interval_bears_out_is_said() -> None:
+    result = judged(
+        MoCo=outcomes(40, 40),
+        MSCL=outcomes(70, 75),
+        FIMA=outcomes(41, 60),
+        other=outcomes(60, 10),
+        last=outcomes(10, 41),
+        alike=outcomes(41, 39),
+        untrained=outcomes(20, 20),
+    )
+    found = ahead_of_first(result)
+    assert list(found) == ["MSCL", "FIMA", "other", "last", "alike"]
+    one, base = (result.outcomes[name].of("R@1") for name in ("MSCL", "MoCo"))
+    assert found["MSCL"]["R@1"] == paired(one, base, LABELS)
+    assert result_in_words(result, found) == (
+        "For how many of 100 videos that nothing was trained on is the nearest neighbour one with the same label? MoCo 40 %, "
+        "MSCL 70 %, FIMA 41 %, other 60 %, last 10 %, alike 41 %, untrained 20 %; guessing gives 12 %. "
+        "MSCL is clearly ahead of MoCo by retrieval and the linear probe. "
+        "FIMA is clearly ahead of MoCo by the linear probe. "
+        "other is clearly ahead of MoCo by retrieval, and clearly behind it by the linear probe. "
+        "last is clearly behind MoCo by retrieval. "
+        "Between alike and MoCo these videos show no clear difference."
+    )
+
+
+def test_the_table_gives_points_interval_and_p() -> None:
+    result = judged(MoCo=outcomes(40, 40), MSCL=outcomes(30, 75))
+    found = ahead_of_first(result)
+    content = difference_section(result, found).content
+    assert "MSCL less MoCo" in content
+    for value, sign in ((found["MSCL"]["R@1"], "−10.0"), (found["MSCL"]["linear top-1"], "+35.0")):
+        ends = f"{value.low:+.1f} to {value.high:+.1f}, p {value.p:.3f}".replace("-", "−")
+        assert f"{sign} <small>{ends}</small>" in content
+    assert content.index("R@1") < content.index("linear top-1")
+
+
+def test_names_are_escaped() -> None:
+    result = judged(**{"<b>": outcomes(40, 40), "<i>": outcomes(30, 75)})
+    content = difference_section(result, ahead_of_first(result)).content
+    assert "&lt;i&gt; less &lt;b&gt;" in content
