@@ -78,7 +78,8 @@ def blocks(page: Path) -> Iterator[Block]:
 def commands(text: str) -> list[list[str]]:
     """The words of each shell command; comments and continued lines are understood, nothing is expanded."""
     joined = re.sub(r"\\\n\s*", " ", text)
-    split = [shlex.split(line, comments=True) for line in joined.splitlines()]
+    plain = re.sub(r"(?<!\S)#.*", "", joined)  # as in a shell, a # within a word begins no comment
+    split = [shlex.split(line) for line in plain.splitlines()]
     return [words for words in split if words]
 
 
@@ -109,7 +110,7 @@ def check_foreign(words: Sequence[str]) -> None:
     if first == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
         for word in rest:
-            assert word in targets or re.fullmatch(r"(VIDEOS|PYTHON|VENV)=.+", word), word
+            assert word in targets or re.fullmatch(r"(VIDEOS|OUT|PYTHON|VENV)=.+", word), word
     elif first == "torchrun":
         check_torchrun(rest)
     elif first == "python":
