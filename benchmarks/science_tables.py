@@ -5,10 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 Result = dict[str, Any]
 COLUMNS = {"R@1": "R@1", "linear top-1": "linear"}
 SETS = ("unbiased", "biased", "original")
+BASE = "moco"  # what the methods are set beside
 UNBOUND = ("untrained", "supervised")  # rows of which settings say nothing
 ENOUGH = 3  # seeds; a spread of fewer is marked
 OWN = "classifier top-1"
@@ -64,6 +66,42 @@ def _lines(result: Result, cells: list[Result]) -> Iterator[tuple[str, str, list
 
 def _setting(row: str, setting: str) -> str:
     return "" if row in UNBOUND else setting
+
+
+def lead_table(result: Result) -> str:
+    """How far rows lie above MoCo with the same setting on the same set, where both have several seeds."""
+    by_cell: dict[tuple[str, str, str], list[Result]] = defaultdict(list)
+    for cell in _in_order(result["titles"], result["cells"]):
+        by_cell[cell["setting"], cell["set"], cell["row"]].append(cell)
+    lines = [
+        "| | setting | set | " + " | ".join(COLUMNS.values()) + " | seeds |",
+        "|---|---|---|" + "---:|" * (len(COLUMNS) + 1),
+    ]
+    shown = []
+    for (setting, kind, row), own in by_cell.items():
+        base = by_cell.get((setting, kind, BASE), [])
+        if row in (BASE, *UNBOUND) or min(len(own), len(base)) < ENOUGH:
+            continue
+        leads = [
+            _lead([c["scores"][score] for c in own], [c["scores"][score] for c in base]) for score in COLUMNS
+        ]
+        cells = [result["titles"][row], setting, kind, *leads, f"{len(own)} and {len(base)}"]
+        lines.append("| " + " | ".join(cells) + " |")
+        shown += own + base
+    lines += [
+        "",
+        f"Points above {result['titles'][BASE]} with the same setting: difference of the means over seeds, and its 95 % interval "
+        "over seeds (Welch's, which takes them for draws from two normal distributions of any spread). Only rows of which, as of "
+        f"{result['titles'][BASE]}, there are at least {ENOUGH} seeds. {_made(shown)}",
+    ]
+    return "\n".join(lines)
+
+
+def _lead(mine: list[float], theirs: list[float]) -> str:
+    """The difference of two means with Welch's 95 % interval."""
+    ends = stats.ttest_ind(mine, theirs, equal_var=False).confidence_interval(0.95)
+    text = f"{np.mean(mine) - np.mean(theirs):+.1f} [{ends.low:+.1f}, {ends.high:+.1f}]"
+    return text.replace("-", "−")
 
 
 def background_table(result: Result) -> str:

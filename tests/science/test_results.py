@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import records
 import results
+from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -15,6 +17,7 @@ from science_tables import (
     audit_table,
     background_table,
     calibration_table,
+    lead_table,
     looks_table,
     science_table,
     search_table,
@@ -103,6 +106,25 @@ def test_table_of_cells(tmp_path: Path) -> None:
     assert lines[4] == "| chance | | 3.7 | 3.7 | 3.7 | 3.7 |  |  |"
     assert "own classifier: unbiased 75.0." in lines[-1]
     assert "seeds 0, 1" in lines[-1]
+
+
+def test_table_of_leads(tmp_path: Path) -> None:
+    """Welch's interval from his formulas; rows with fewer seeds, or without MoCo beside them, are left out."""
+    mine, base = [50.0, 55.0, 63.0, 58.0], [30.0, 41.0, 31.0]
+    for row, values in (("fima", mine), ("moco", base), ("mscl", mine[:2]), ("supervised", mine)):
+        for seed, value in enumerate(values):
+            put(tmp_path / "cells" / "cpu" / f"{row}{seed}", row, value, 100 - value, seed=seed)
+    for seed in range(3):  # in which nothing is set beside it
+        put(tmp_path / "cells" / "cpu" / f"o{seed}", "fima", 1.0, 1.0, seed=seed, set="biased")
+    lines = lead_table(read(results.collect(tmp_path, "cpu"))).splitlines()
+    parts = [np.var(values, ddof=1) / len(values) for values in (mine, base)]
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 3 + parts[1] ** 2 / 2)
+    half = stats.t.ppf(0.975, freedom) * sum(parts) ** 0.5
+    lead = 56.5 - 34
+    shown = f"+{lead:.1f} [{lead - half:+.1f}, {lead + half:+.1f}] | −{lead:.1f} [{-lead - half:+.1f}, {-lead + half:+.1f}]"
+    row = f"| + L_frame (FIMA) | as preset | unbiased | {shown} | 4 and 3 |".replace("-", "−")
+    assert lines[:3] == ["| | setting | set | R@1 | linear | seeds |", "|---|---|---|---:|---:|---:|", row]
+    assert lines[3] == ""
 
 
 def test_what_other_machines_found_is_kept(tmp_path: Path) -> None:
