@@ -40,8 +40,8 @@ def test_only_what_the_interval_bears_out_is_said() -> None:
     one, base = (result.outcomes[name].of("R@1") for name in ("MSCL", "MoCo"))
     assert found["MSCL"]["R@1"] == paired(one, base, LABELS)
     assert result_in_words(result, found) == (
-        "For how many of 100 videos that nothing was trained on is the nearest neighbour one with the same label? MoCo 40 %, "
-        "MSCL 70 %, FIMA 41 %, other 60 %, last 10 %, alike 41 %, untrained 20 %; guessing gives 12 %. "
+        "The nearest neighbour has the right label for 40 % (MoCo), 70 % (MSCL), 41 % (FIMA), 60 % (other), 10 % (last), "
+        "41 % (alike) and 20 % (untrained) of 100 videos that nothing was trained on; guessing gives 12 %. "
         "MSCL is clearly ahead of MoCo by retrieval and the linear probe. "
         "FIMA is clearly ahead of MoCo by the linear probe. "
         "other is clearly ahead of MoCo by retrieval, and clearly behind it by the linear probe. "
@@ -56,7 +56,8 @@ def test_the_table_gives_points_interval_and_p() -> None:
     content = difference_section(result, found).content
     assert "MSCL less MoCo" in content
     for value, sign in ((found["MSCL"]["R@1"], "−10.0"), (found["MSCL"]["linear top-1"], "+35.0")):
-        ends = f"{value.low:+.1f} to {value.high:+.1f}, p {value.p:.3f}".replace("-", "−")
+        p = f"p {value.p:.3f}" if value.p > 0.001 else "p &lt; 0.001"
+        ends = f"{value.low:+.1f} to {value.high:+.1f}, {p}".replace("-", "−")
         assert f"{sign} <small>{ends}</small>" in content
     assert content.index("R@1") < content.index("linear top-1")
 

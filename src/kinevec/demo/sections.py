@@ -35,7 +35,7 @@ def report_card(card: Audit) -> Section:
         "The same encoders, shown the videos with one thing at a time taken away (see <code>kinevec audit</code>): what of "
         "the score above chance is still there without motion, and what without appearance? The audit takes "
         f"{card.facts['protocol']['clips']} clips of a video and fits its own linear probe to their mean, so that what it "
-        f"finds on the videos as they are differs a little from the scores above: {escape(scores)}. An encoder whose "
+        f"finds on the videos as they are differs from the scores above: {escape(scores)}. An encoder whose "
         "score is not clearly above chance has nothing to lose, and no value here."
     )
     said = "".join(

@@ -31,10 +31,10 @@ def ahead_of_first(result: Evaluation) -> Differences:
 
 def result_in_words(result: Evaluation, found: Differences) -> str:
     """What came out, for the head of the page."""
-    shares = ", ".join(f"{name} {scores['R@1']:.0f} %" for name, scores in result.scores.items())
+    *shares, last = (f"{scores['R@1']:.0f} % ({name})" for name, scores in result.scores.items())
     return (
-        f"For how many of {result.facts['data']['test']} videos that nothing was trained on is the nearest neighbour one "
-        f"with the same label? {shares}; guessing gives {result.chance['R@1']:.0f} %. "
+        f"The nearest neighbour has the right label for {', '.join(shares)} and {last} of {result.facts['data']['test']} "
+        f"videos that nothing was trained on; guessing gives {result.chance['R@1']:.0f} %. "
         + " ".join(_verdict(name, result.judged, of) for name, of in found.items())
     )
 
@@ -49,10 +49,10 @@ def difference_section(result: Evaluation, found: Differences) -> Section:
         for score in MEASURES
     )
     about = (
-        "In points, over the same test videos, with the 95 % interval and the probability that a difference this large comes "
-        "about by which videos were drawn. Where the interval holds 0, these videos cannot tell the two apart. Each method "
-        "was trained once: another seed of the training would give other numbers, and how far apart they lie is not in "
-        "these intervals."
+        "In points, over the same test videos, with the 95 % interval; p: how often a difference at least as large comes out "
+        "where each video's two results change places at random. Where the interval holds 0, these videos cannot tell the "
+        "two apart. Each method was trained once: another seed of the training would give other numbers, and how far apart "
+        "they lie is not in these intervals."
     )
     table = (
         f'<table class="differences"><thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table>'
@@ -79,5 +79,6 @@ def _verdict(name: str, first: str, of: dict[str, Difference]) -> str:
 
 
 def _cell(value: Difference) -> str:
-    ends = f"{value.low:+.1f} to {value.high:+.1f}, p {value.p:.3f}"
+    p = f"p {value.p:.3f}" if value.p >= 0.001 else "p &lt; 0.001"
+    ends = f"{value.low:+.1f} to {value.high:+.1f}, {p}"
     return f"{value.points:+.1f} <small>{ends}</small>".replace("-", "−")
