@@ -6,7 +6,7 @@ KinevecError
 │   ├── ConfigError       unknown key, wrong type, value out of range
 │   ├── InputError        a folder, list or run that was named is not there or is something else
 │   ├── OutputError       the output place exists, is not ours, or cannot be written
-│   └── LateError         the same, found when the work was done; carries its result
+│   └── LateError         the work is done, but its result could not be written; carries it
 ├── Interrupted           a person or the system asked to stop; work is saved      exit code 130
 └── WorkError             the request was fine, the work failed                 exit code 1
     ├── DataError         no videos, unreadable list, too many failures
@@ -47,7 +47,7 @@ class OutputError(UsageError):
 
 
 class LateError(UsageError):
-    """The work is done, but what it found could not be written, or not all of what was asked for.
+    """The work is done, but what it found could not be written, or not be compared with what was asked for.
 
     Args:
         result: what was found.
@@ -56,6 +56,9 @@ class LateError(UsageError):
     def __init__(self, message: str, result: Any) -> None:
         super().__init__(message)
         self.result = result
+
+    def __reduce__(self) -> tuple[type["LateError"], tuple[str, Any]]:
+        return type(self), (str(self), self.result)
 
 
 class Interrupted(KinevecError):

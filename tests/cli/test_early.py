@@ -31,6 +31,7 @@ CASES: list[tuple[list[str], int, str]] = [
     (["cluster", "index", "--map", "tsne"], 2, "--map is 'tsne'"),
     (["serve", "nix"], 2, "nix: no index is there"),
     (["serve", "index", "--labels", "folder"], 2, "folder: is a folder, but a file is wanted"),
+    (["serve", "index", "--labels", "/dev/null"], 2, "/dev/null: is a device or pipe, but a file is wanted"),
     (["embed", "nix", "folder", "-o", "new"], 2, "nix: no such run, folder or file"),
     (["embed", "untrained:tiny", "nix", "-o", "new"], 2, "nix: no such folder, list or video"),
     (["embed", "untrained:tiny", "folder", "-o", "file"], 2, "file: is a file, but a folder is wanted"),

@@ -1,5 +1,6 @@
 """Exit codes are those of the family tree of errors, whatever command raises them."""
 
+import pickle
 import re
 import sys
 from pathlib import Path
@@ -41,6 +42,33 @@ def test_what_the_system_or_a_mistake_raises_is_failed_work(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert code_of(error, monkeypatch) == 1
+
+
+def test_a_late_error_crosses_process_borders_with_its_result() -> None:
+    error = pickle.loads(pickle.dumps(errors.LateError("no space left", {"a": 1})))
+    assert (str(error), error.result) == ("no space left", {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        (["pretrain", "moco", "--data", "a b"], "Go on: kinevec pretrain moco --data 'a b' --resume"),
+        (["pretrain", "moco", "--resume"], "Go on: kinevec pretrain moco --resume"),
+        (["demo", "-o", "a b"], "Go on: kinevec demo -o 'a b'"),
+        (["eval", "run"], ""),
+    ],
+)
+def test_what_was_stopped_says_how_it_goes_on(
+    words: list[str], again: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop() -> None:
+        raise errors.Interrupted("stopped at step 3")
+
+    monkeypatch.setattr(cli, "app", stop)
+    monkeypatch.setattr(sys, "argv", ["kinevec", *words])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().out.strip() == again
 
 
 def test_an_option_that_is_none_and_a_key_that_stops() -> None:

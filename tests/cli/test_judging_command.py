@@ -89,6 +89,12 @@ def test_an_encoder_of_several_is_named_behind_the_file(
     made(one, [1, 1, 1, 0])
     evaluate(f"{one}#trained", "--against", f"{one}#trained")
     assert f"first: {one}#trained" in capsys.readouterr().out
+    odd = tmp_path / "runs#1" / "a#b.json"
+    made(odd, [1, 1, 1, 0])
+    evaluate(str(odd), "--against", f"{odd}#trained")
+    text = capsys.readouterr().out
+    assert f"first: {odd.parent}" in text
+    assert f"second: {odd}#trained" in text
 
 
 def test_scores_are_shown_with_what_they_are_worth(

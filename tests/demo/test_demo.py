@@ -17,15 +17,18 @@ from safetensors.numpy import load_file
 from kinevec import tasks
 from kinevec.data import Collection, SynthConfig
 from kinevec.data.records import Record
-from kinevec.demo import job, sections
+from kinevec.demo import job, report, sections
 from kinevec.demo.sections import LOOKS
 from kinevec.errors import InputError, Interrupted, OutputError
 from kinevec.evaluate import classify
+from kinevec.evaluate.audit.masks import EstimatedMasks, GeneratedMasks, Masks
 from kinevec.evaluate.evaluation import Evaluation
 from kinevec.evaluate.features import Features
+from kinevec.evaluate.outcomes import Outcomes
 from kinevec.evaluate.protocols import BASIC, Settings
 from kinevec.tasks import synth
 from kinevec.tasks.comparing import compare
+from kinevec.train.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +166,87 @@ def test_a_demo_goes_on_with_the_runs_of_the_same_one(
     assert (out / "runs" / "my best run").is_dir()
     assert ", with runs that were begun before" in page.read_text("utf-8")
     assert ", with runs that were begun before" not in made[1].read_text("utf-8")
+
+
+def test_a_demo_stopped_in_the_middle_of_a_run_comes_to_the_same(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after a step, and then before the first checkpoint of the next method."""
+    source, outs = made[0] / "my videos", [tmp_path / "whole", tmp_path / "stopped"]
+    step, steps = Trainer.train_step, []
+
+    def stopping(trainer: Trainer, batch: Any) -> Any:
+        steps.append(trainer.folder.name)
+        if steps == ["moco"]:
+            os.kill(os.getpid(), signal.SIGINT)  # asks for an end after this step
+        if steps[-1] == "mscl":
+            raise KeyboardInterrupt
+        return step(trainer, batch)
+
+    monkeypatch.setattr(job, "demo_report", lambda *given, **more: given)
+    monkeypatch.setattr(job, "write_report", lambda *given: None)
+    monkeypatch.setattr(job, "audit", lambda *given, **more: SimpleNamespace(write=lambda path: None))
+    monkeypatch.setattr(classify, "PENALTIES", (1e-3,))
+    job.demo(outs[0], videos=source, steps=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", stopping)
+        with pytest.raises(
+            Interrupted, match=r"stopped at step 1 of 2; everything is saved in .*moco, and resuming"
+        ):
+            job.demo(outs[1], videos=source, steps=2)
+        with pytest.raises(Interrupted, match="the same demo goes on with them"):
+            job.demo(outs[1], videos=source, steps=2)
+    assert (outs[1] / "runs" / "mscl" / "config.toml").exists()
+    assert not (outs[1] / "runs" / "mscl" / "checkpoint.pt").exists()
+    job.demo(outs[1], videos=source, steps=2)
+    assert weights(outs[0]) == weights(outs[1])
+    monkeypatch.setattr(job, "_train", lambda *given, **more: pytest.fail("a finished run was trained"))
+    job.demo(outs[1], videos=source, steps=2)
+
+
+def test_procedural_videos_have_exact_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Masks] = []
+
+    def noted(*given: object, masks: Masks, **more: object) -> None:
+        asked.append(masks)
+        raise InputError("enough")
+
+    monkeypatch.setattr(job, "audit", noted)
+    monkeypatch.setattr(job, "METHODS", {"MoCo": "moco"})
+    monkeypatch.setattr(classify, "PENALTIES", (1e-3,))
+    synth(tmp_path / "made", SynthConfig(videos_per_class=4, frames=33, size=48))
+    shutil.copytree(tmp_path / "made" / "videos", tmp_path / "own")
+    for source in ("made", "own"):
+        with pytest.raises(InputError, match="enough"):
+            job.demo(tmp_path / f"out {source}", videos=tmp_path / source, steps=1)
+    assert [type(masks) for masks in asked] == [GeneratedMasks, EstimatedMasks]
+
+
+def outcomes(hits: str, labels: str = "aab") -> Outcomes:
+    top1 = np.array([float(hit) for hit in hits])
+    return Outcomes(
+        tuple(f"v{i}" for i in range(3)), tuple(labels), {"linear top-1": top1, "linear top-5": np.ones(3)}
+    )
+
+
+def test_a_mean_over_classes_that_is_that_over_videos_is_not_shown_twice() -> None:
+    def told(*found: Outcomes) -> list[str]:
+        scores = {f"e{i}": one.scores for i, one in enumerate(found)}
+        return report._telling(Evaluation(scores, dict.fromkeys(scores["e0"], 50.0), {}, {}))
+
+    assert told(outcomes("111"), outcomes("000")) == ["linear top-1", "linear top-5"]
+    assert told(outcomes("111"), outcomes("100")) == ["linear top-1", "linear top-5", "linear per class"]
+    assert told(outcomes("100"), outcomes("111")) == ["linear top-1", "linear top-5", "linear per class"]
+
+
+def test_the_report_says_what_each_run_is_made_of_and_what_is_doubtful(made: tuple[Path, Path]) -> None:
+    page = made[1].read_text("utf-8")
+    for preset in job.METHODS.values():
+        assert f"preset {preset} with method.queue: " in page
+        assert f"runs/{preset}/config.toml beside this page" in page
+    assert "Mind: " not in page
+    for words in ("The audit takes 1 clips of a video", "What its score rests on cannot be said"):
+        assert words in page
 
 
 def test_the_runs_of_another_demo_are_refused_and_stay(made: tuple[Path, Path]) -> None:

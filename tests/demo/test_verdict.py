@@ -1,11 +1,13 @@
 """What a demo says of its scores: ahead, behind, or not to be told."""
 
 import numpy as np
+import pytest
 
+from kinevec.demo import verdict
 from kinevec.demo.verdict import ahead_of_first, difference_section, result_in_words
 from kinevec.evaluate.evaluation import Evaluation
 from kinevec.evaluate.outcomes import Outcomes
-from kinevec.evaluate.significance import paired
+from kinevec.evaluate.significance import Difference, paired
 
 VIDEOS = tuple(f"v{i}" for i in range(100))
 LABELS = tuple("ab" * 50)
@@ -50,15 +52,33 @@ def test_only_what_the_interval_bears_out_is_said() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.1, 5.0, "A is clearly ahead of B by retrieval."),
+        (0.0, 5.0, "Between A and B these videos show no clear difference."),
+        (-5.0, 0.0, "Between A and B these videos show no clear difference."),
+        (-5.0, -0.1, "A is clearly behind B by retrieval."),
+    ],
+)
+def test_an_interval_that_ends_at_0_says_nothing(low: float, high: float, said: str) -> None:
+    of = {"R@1": Difference(20, 15, low, high, 0.05), "linear top-1": Difference(20, 15, -1, 1, 0.9)}
+    assert verdict._verdict("A", "B", of) == said
+
+
+@pytest.mark.parametrize(("p", "said"), [(0.00099, "p &lt; 0.001"), (0.001, "p 0.001"), (0.25, "p 0.250")])
+def test_a_small_p_is_no_nought(p: float, said: str) -> None:
+    assert verdict._cell(Difference(20, 35.5, -25, -3.04, p)) == f"−15.5 <small>−25.0 to −3.0, {said}</small>"
+
+
 def test_the_table_gives_points_interval_and_p() -> None:
     result = judged(MoCo=outcomes(40, 40), MSCL=outcomes(30, 75))
     found = ahead_of_first(result)
     content = difference_section(result, found).content
     assert "MSCL less MoCo" in content
     for value, sign in ((found["MSCL"]["R@1"], "−10.0"), (found["MSCL"]["linear top-1"], "+35.0")):
-        p = f"p {value.p:.3f}" if value.p > 0.001 else "p &lt; 0.001"
-        ends = f"{value.low:+.1f} to {value.high:+.1f}, {p}".replace("-", "−")
-        assert f"{sign} <small>{ends}</small>" in content
+        ends = f"{value.low:+.1f} to {value.high:+.1f}, p ".replace("-", "−")
+        assert f"{sign} <small>{ends}" in content
     assert content.index("R@1") < content.index("linear top-1")
 
 

@@ -12,8 +12,9 @@ from kinevec.data.records import Record
 from kinevec.data.source import Collection
 from kinevec.errors import DataError
 from kinevec.evaluate.audit.run import _check_labels
-from kinevec.evaluate.checks import check, warn_looped
+from kinevec.evaluate.checks import check, warn_looped, warn_neighbours
 from kinevec.evaluate.copies import count_copies, same_content
+from kinevec.evaluate.protocols import Settings
 from kinevec.train.seen import VIDEOS
 from painted import coloured_set
 
@@ -27,6 +28,26 @@ def listed(**files: Path) -> Collection:
     """Files of the split that begins their name."""
     records = [Record(path, f"{name}.mp4", "a", None, name[:-1]) for name, path in files.items()]
     return Collection(tuple(records), (), ())
+
+
+@pytest.mark.parametrize(
+    ("k", "protocol", "said"),
+    [
+        (3, "knn", ""),
+        (4, "knn", "knn: 4 neighbours are to vote, but there are 3 labelled"),
+        (4, "linear", ""),
+    ],
+)
+def test_more_neighbours_than_there_are_is_warned_of(
+    k: int, protocol: str, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["train1", "train2", "train3", "test1"]
+    collection = listed(**{name: file(tmp_path / name, name.encode()) for name in names})
+    unlabelled = Record(tmp_path / "x", "x.mp4", None, None, "train")
+    collection = Collection((*collection.records, unlabelled), (), ())
+    warn_neighbours(collection, Settings(protocols=(protocol,), k=k))
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)
 
 
 def test_copies_are_files_of_the_same_content_and_other_names(tmp_path: Path) -> None:

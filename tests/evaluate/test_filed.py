@@ -59,7 +59,14 @@ def test_of_several_encoders_one_is_named(tmp_path: Path) -> None:
     assert read_evaluation(f"{several(tmp_path / 'a#b.json')}#MSCL")["judged"] == "MSCL"  # itself with a #
     with pytest.raises(InputError, match="cannot be read"):
         read_evaluation(f"{tmp_path / 'missing.json'}#MSCL")
-    alone = json.loads(file.read_text())
+    assert source(read_evaluation(f"{several(tmp_path / 'a#b.json')}#MSCL")).endswith("a#b.json#MSCL")
+    odd = json.loads(file.read_text())
+    odd["outcomes"]["hits"] = {"A #1": {}, "A #2": {}}
+    file.write_text(json.dumps(odd))
+    assert read_evaluation(f"{file}#A #2")["judged"] == "A #2"
+    with pytest.raises(InputError, match=r"as in \S+/eval\.json#A #1$"):
+        read_evaluation(f"{file}#")
+    alone = json.loads(several(file).read_text())
     del alone["outcomes"]["hits"]["MSCL"]
     file.write_text(json.dumps(alone))
     assert read_evaluation(file)["judged"] == "MoCo"

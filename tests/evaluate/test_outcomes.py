@@ -92,8 +92,10 @@ def test_what_repetitions_say_of_themselves_is_kept_of_each_where_it_differs() -
             "settings": {"lr": 0.1, "by_repetition": {"seed": [5, 7]}},
             "by_repetition": {"losses": [[5], [7]]},
         },
-        "q": 5,
+        "q": [5, 7],
     }
+    late = replace(parts[1], facts={**facts[1], "p": {"late": 1}})
+    assert repeated([parts[0], late]).facts["p"]["by_repetition"]["late"] == [None, 1]  # type: ignore[index]
     assert repeated([parts[0], parts[0]]).facts == facts[0]
 
 

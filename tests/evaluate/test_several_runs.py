@@ -53,11 +53,13 @@ def test_the_same_weights_twice_are_not() -> None:
 
 
 def found(hits: list[float], seed: int) -> Evaluation:
-    outcomes = Outcomes(("v", "w"), ("a", "b"), {"R@1": np.array(hits)})
+    chosen: dict[str, object] = {"linear": {"by_repetition": {"penalty": [seed, 9]}}}
+    outcomes = Outcomes(("v", "w"), ("a", "b"), {"R@1": np.array(hits)}, facts=chosen)
     seen = {"test_seen_in_training": None if seed == 2 else seed, "test_copies_of_training": 2 - seed}
     facts = {
         "task": "t",
         "data": {"test": 2, "classes": 2, **seen},
+        "protocol": {"clips": 10, "found": {"trained": chosen}},
         "run": {"folder": f"runs/{seed}", "seed": seed},
     }
     return Evaluation({"trained": outcomes.scores}, {"R@1": 50.0}, {}, facts, {"trained": outcomes})
@@ -81,6 +83,10 @@ def test_their_mean_and_spread() -> None:
     assert "run" not in result.facts
     assert [entry["folder"] for entry in result.facts["runs"]] == ["runs/0", "runs/1", "runs/2"]
     assert [entry["scores"]["trained"]["R@1"] for entry in result.facts["runs"]] == [100, 50, 0]
+    assert result.facts["protocol"] == {"clips": 10}
+    assert [entry["found"]["trained"] for entry in result.facts["runs"]] == [
+        {"linear": {"by_repetition": {"penalty": [seed, 9]}}} for seed in range(3)
+    ]
     assert result.content["spread"] == {"trained": {"R@1": pytest.approx(50)}}
 
 

@@ -148,7 +148,7 @@ def test_it_is_said_that_no_run_was_judged(comparison: Comparison, folders: list
     assert comparison.notes == []
     (folders[0] / "eval.json").unlink()
     (note,) = Comparison.of(read_runs(folders)).notes
-    assert note.startswith("No scores: none of these folders holds an evaluation")
+    assert note.startswith("No scores: no evaluation with scores lies in these folders")
 
 
 def test_a_place_that_cannot_be_written_is_refused(folders: list[Path], tmp_path: Path) -> None:

@@ -307,7 +307,7 @@ def test_stopped_by_hand_it_says_that_nothing_was_written(
 def test_a_look_is_placed_whole_or_not_at_all(
     video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, error: type[Exception]
 ) -> None:
-    copy, out = shutil.copyfile, tmp_path / "out"
+    copy, out = shutil.copyfile, tmp_path / "deep" / "out"
 
     def stopping(source: Path, target: Path) -> None:
         if source.name == "motion.png":
@@ -318,16 +318,16 @@ def test_a_look_is_placed_whole_or_not_at_all(
         return {path.name: path.read_bytes() for path in out.iterdir()}
 
     with monkeypatch.context() as patch:
-        patch.setattr("kinevec.show.look_page.shutil.copyfile", stopping)
+        patch.setattr("kinevec.data.whole.shutil.copyfile", stopping)
         with pytest.raises(error):
             tasks.show(["untrained:tiny"], video, out, end=0.5)
-    assert not out.exists()
+    assert not out.parent.exists()
     page, _ = tasks.show(["untrained:tiny"], video, out, end=0.5)
     before = written()
     assert page.name in before
     assert not any(name.startswith(".") for name in before)
     with monkeypatch.context() as patch:
-        patch.setattr("kinevec.show.look_page.shutil.copyfile", stopping)
+        patch.setattr("kinevec.data.whole.shutil.copyfile", stopping)
         with pytest.raises(error):
             tasks.show(["untrained:tiny"], video, out, end=0.3)
     assert written() == before

@@ -34,7 +34,7 @@ from kinevec.models.heads import Projector
 from kinevec.train.checkpoint import CHECKPOINT
 from kinevec.train.finite import FAULTS
 from kinevec.train.log import read_log
-from kinevec.train.loop import pretrain
+from kinevec.train.loop import clear_unsaved, pretrain
 from kinevec.train.meter import Status
 
 CONFIG = Config(
@@ -252,6 +252,35 @@ def test_a_run_is_never_overwritten(collection: Collection, tmp_path: Path) -> N
     run = pretrain(CONFIG, collection, tmp_path / "run")
     with pytest.raises(OutputError, match="holds a run; pass --resume"):
         pretrain(CONFIG, collection, run)
+
+
+def test_what_a_run_without_a_checkpoint_wrote_is_cleared_and_nothing_else(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    clear_unsaved(run)  # is not there
+
+    def killed(*given: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kinevec.train.trainer.Trainer.train_step", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            pretrain(CONFIG, collection, run)
+    with pytest.raises(OutputError, match="exists and holds no run to resume"):
+        pretrain(CONFIG, collection, run)
+    (run / "notes.txt").write_text("mine")
+    clear_unsaved(run)
+    assert [path.name for path in run.iterdir()] == ["notes.txt"]
+    (run / "notes.txt").unlink()
+    pretrain(CONFIG, collection, run)
+    before = sorted(path.name for path in run.rglob("*"))
+    clear_unsaved(run)  # a run that can be resumed
+    assert sorted(path.name for path in run.rglob("*")) == before
+    for path in run.glob("*.pt"):
+        path.unlink()
+    clear_unsaved(run)  # one of which a person kept the encoder alone
+    assert {"encoder.safetensors", "run.json", "config.toml"} <= {path.name for path in run.iterdir()}
 
 
 def test_what_a_killed_decoding_leaves_is_no_obstacle(collection: Collection, tmp_path: Path) -> None:

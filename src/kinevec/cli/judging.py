@@ -115,7 +115,7 @@ def evaluate(
     from kinevec.evaluate.protocols import Settings
     from kinevec.tasks import judging
 
-    written = [name for name in encoders if name.partition("#")[0].endswith(".json")]
+    written = [name for name in encoders if name.endswith(".json") or ".json#" in name]
     if len(encoders) == 1 and written:
         if against is None:
             raise InputError(f"{encoders[0]} is an evaluation; name another one with --against")

@@ -30,10 +30,17 @@ def check_file(path: Path) -> None:
     Raises:
         OutputError: it is a folder or a device, or its folder cannot be written to.
     """
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder, but a file is wanted; choose another name")
     with writing(path):
-        device = path.exists() and not path.is_file()
-    if device:
-        raise OutputError(f"{path}: is a device or pipe, but a file is wanted; choose another name")
+        refuse_no_file(path)
     check_folder(path.parent)
+
+
+def refuse_no_file(path: Path) -> None:
+    """Refuses a folder, device or pipe where a file is to be written.
+
+    Raises:
+        OutputError: it is one.
+    """
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "a device or pipe"
+        raise OutputError(f"{path}: is {what}, but a file is wanted; choose another name")

@@ -1,8 +1,9 @@
 """Files that are written whole or not at all."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kinevec.errors import OutputError
@@ -23,6 +24,33 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)  # there only if something failed
+
+
+def copy_all(sources: Sequence[Path], folder: Path) -> None:
+    """Copies files into a folder, which is made: all of them, in their order, or none.
+
+    All are on the disk before the first takes its name, which leaves but a moment in which some have theirs.
+
+    Raises:
+        OutputError: they cannot be written; what was there before is untouched.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    asides = [folder / f".{source.name}.{os.getpid()}.part" for source in sources]
+    try:
+        make_folder(folder)
+        with writing(folder):
+            for source, aside in zip(sources, asides, strict=True):
+                shutil.copyfile(source, aside)
+                with aside.open("rb") as file:
+                    os.fsync(file.fileno())
+            for source, aside in zip(sources, asides, strict=True):
+                aside.replace(folder / source.name)
+    finally:
+        with suppress(OSError):
+            for aside in asides:
+                aside.unlink(missing_ok=True)  # there only if something failed
+            for place in made:
+                place.rmdir()  # only where it is empty
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,11 +1,13 @@
 """Videos, three methods trained on them alike, evaluation, audit, and the report of it all."""
 
 import dataclasses
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from kinevec import config as configuration
 from kinevec import encoders
@@ -27,6 +29,10 @@ from kinevec.tasks import Silent, Watcher, counter, open_collection, synth
 from kinevec.tasks.stopping import stoppable
 from kinevec.train import loop
 from kinevec.train.checkpoint import has_checkpoint, load_checkpoint
+from kinevec.train.loop import clear_unsaved
+from kinevec.train.resume import check_entries, known_of
+
+log = logging.getLogger(__name__)
 
 METHODS = {"MoCo": "moco", "MSCL": "mscl", "FIMA": "fima"}  # name → preset
 STEPS = 200  # of training each, whatever the number of videos
@@ -77,9 +83,12 @@ def _made(folder: Path, videos: Path | None, steps: int, watcher: Watcher) -> tu
     configs = {
         name: _fitted(configuration.load(preset), len(train), steps) for name, preset in METHODS.items()
     }
-    begun_before = {name: _goes_on(configs[name], run) for name, run in runs.items()}
+    earlier = {name: _earlier(configs[name], run, train) for name, run in runs.items()}
     for name, config in configs.items():
-        _train(name, config, train, runs[name], watcher, resume=begun_before[name])
+        if earlier[name] == "finished":
+            log.info("%s: is trained already", runs[name])
+        else:
+            _train(name, config, train, runs[name], watcher, resume=earlier[name] == "begun")
     loaded = {name: encoders.load(run) for name, run in runs.items()}
     (first, chosen), *rest = loaded.items()
     encoding = counter(watcher, "encoding")
@@ -106,7 +115,7 @@ def _made(folder: Path, videos: Path | None, steps: int, watcher: Watcher) -> tu
         card.write(folder / "audit.json")
     report = folder / "report.html"
     minutes = f"{(time.perf_counter() - begun) / 60:.1f}" + (
-        ", with runs that were begun before" if any(begun_before.values()) else ""
+        ", with runs that were begun before" if any(earlier.values()) else ""
     )
     page = demo_report(runs, configs, result, card, loaded, procedural=videos is None, minutes=minutes)
     write_report(report, page)
@@ -125,13 +134,16 @@ def _ours(run: Path) -> Iterator[None]:
         ) from error
 
 
-def _goes_on(config: Config, run: Path) -> bool:
-    """Whether there is a run to go on with; refuses one of another configuration before anything is trained."""
+def _earlier(config: Config, run: Path, train: Collection) -> Literal["", "begun", "finished"]:
+    """How far a run has come that lies there; one of another configuration is refused before anything is trained."""
     if not has_checkpoint(run):
-        return False
+        clear_unsaved(run)
+        return ""
     with _ours(run):
-        load_checkpoint(run, config)
-    return True
+        state = load_checkpoint(run, config)
+        check_entries(run, state)
+    finished = state["step"] >= state["facts"].get("steps", math.inf)
+    return "finished" if finished and state["videos"] == known_of(train) else "begun"
 
 
 def _train(

@@ -11,6 +11,7 @@ from kinevec.demo.verdict import ahead_of_first, difference_section, result_in_w
 from kinevec.encoders import Loaded
 from kinevec.evaluate.audit import Audit
 from kinevec.evaluate.evaluation import Evaluation, before_training
+from kinevec.evaluate.facts import leaked
 from kinevec.evaluate.outcomes import BEFORE, PER_CLASS, TOP1
 from kinevec.evaluate.retrieval import neighbours
 from kinevec.runtime import provenance
@@ -50,6 +51,8 @@ def demo_report(
         "optical flow, and from differences between frames.",
         f"All three are judged on {data['test']} videos they never saw, beside the same network untrained.",
     ]
+    if doubt := leaked(data):
+        summary.append(f"Mind: {doubt}.")
     if procedural:
         summary.append(
             "In these videos only the motion of the object tells the class. Its shape, its colours and the background are "

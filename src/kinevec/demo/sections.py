@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from kinevec.encoders import Loaded
 from kinevec.errors import UsageError, VideoError
-from kinevec.evaluate.audit import Audit
+from kinevec.evaluate.audit import Audit, Estimate
 from kinevec.evaluate.audit.scores import LINEAR
 from kinevec.evaluate.audit.settings import ORIGINAL
 from kinevec.evaluate.evaluation import Evaluation
@@ -29,7 +29,7 @@ LOOKS = 2  # test videos over which the report lays activation maps
 def report_card(card: Audit) -> Section:
     """What the audit says of each encoder, and its figures."""
     scores = ", ".join(
-        f"{name} {found[ORIGINAL]['queries'][LINEAR].value or 0:.0f} %" for name, found in card.scores.items()
+        f"{name} {_percent(found[ORIGINAL]['queries'][LINEAR])}" for name, found in card.scores.items()
     )
     about = (
         "The same encoders, shown the videos with one thing at a time taken away (see <code>kinevec audit</code>): what of "
@@ -90,8 +90,12 @@ def activation(result: Evaluation, loaded: Mapping[str, Loaded]) -> Section:
 
 
 def _following(found: Look) -> str:
-    values = {name: seen.on_motion for name, seen in found.seen.items()}
-    words = (
-        f"{name} {value:+.2f}" if math.isfinite(value) else f"{name} –" for name, value in values.items()
-    )
-    return ", ".join(words).replace("-", "−")
+    return ", ".join(f"{name} {_signed(seen.on_motion)}" for name, seen in found.seen.items())
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _percent(score: Estimate) -> str:
+    return "–" if score.value is None else f"{score.value:.0f} %"

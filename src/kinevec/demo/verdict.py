@@ -65,16 +65,11 @@ def _verdict(name: str, first: str, of: dict[str, Difference]) -> str:
     behind = [words for score, words in MEASURES.items() if of[score].high < 0]
     if not ahead and not behind:
         return f"Between {name} and {first} these videos show no clear difference."
-    parts = [f"clearly ahead of {first} by {' and '.join(ahead)}"] if ahead else []
-    parts += (
-        [
-            f"clearly behind it by {' and '.join(behind)}"
-            if ahead
-            else f"clearly behind {first} by {' and '.join(behind)}"
-        ]
-        if behind
-        else []
-    )
+    sides = [(word, by) for word, by in (("ahead of", ahead), ("behind", behind)) if by]
+    parts = [
+        f"clearly {word} {whom} by {' and '.join(by)}"
+        for (word, by), whom in zip(sides, (first, "it"), strict=False)
+    ]
     return f"{name} is {', and '.join(parts)}."
 
 

@@ -25,7 +25,7 @@ def check(collection: Collection) -> None:
     splits = {name: [r for r in collection.records if r.split == name] for name in ("train", "test")}
     for name, records in splits.items():
         if not records:
-            found = Counter(record.split or "none" for record in collection.records)
+            found = Counter(record.split or "no split" for record in collection.records)
             counts = ", ".join(f"{count} in {split}" for split, count in sorted(found.items()))
             raise DataError(
                 f"no video belongs to the {name} split (found: {counts or 'no video'}); evaluation compares test with train "

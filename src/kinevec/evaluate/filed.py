@@ -71,9 +71,7 @@ def read_evaluation(place: str | Path) -> dict[str, Any]:
     Raises:
         InputError: it cannot be read, holds no such encoder, or several of which none was named.
     """
-    path, name = Path(place), ""
-    if not path.exists() and "#" in path.name:
-        path, name = path.with_name(path.name.rpartition("#")[0]), path.name.rpartition("#")[2]
+    path, name = _place_and_name(str(place))
     if path.is_dir() and not (path / RESULT).is_file():
         raise InputError(
             f"{path}: holds no {RESULT}; name the JSON file of an evaluation, or judge that run first"
@@ -86,9 +84,18 @@ def read_evaluation(place: str | Path) -> dict[str, Any]:
     trained = [one for one in known if one != BEFORE]
     if not name and len(trained) > 1:
         raise InputError(
-            f"{file}: holds several encoders ({', '.join(known)}); name the one that is meant, as in {place}#{trained[0]}"
+            f"{file}: holds several encoders ({', '.join(known)}); name the one that is meant, as in {path}#{trained[0]}"
         )
     return content | {"file": str(file)} | ({"judged": name, "named": str(place)} if name else {})
+
+
+def _place_and_name(place: str) -> tuple[Path, str]:
+    """A place, and the name of an encoder behind the first # before which there is something; either may hold a #."""
+    if not Path(place).exists():
+        for at in (at for at, letter in enumerate(place) if letter == "#"):
+            if Path(place[:at]).exists():
+                return Path(place[:at]), place[at + 1 :]
+    return Path(place), ""
 
 
 def evaluations_in(folder: Path) -> list[Path]:

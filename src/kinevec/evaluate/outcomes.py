@@ -164,20 +164,22 @@ def repeated(parts: Sequence[Outcomes]) -> Outcomes:
 
 def _together(facts: Sequence[object]) -> object:
     """What repetitions say of themselves: once what all say alike, and a list of each of the rest."""
+    if all(one == facts[0] for one in facts):
+        return facts[0]
     rows = [one for one in facts if isinstance(one, Mapping)]
     if len(rows) < len(facts):
-        return facts[0]
+        return list(facts)
     alike: dict[str, object] = {}
-    apart: dict[str, list[object]] = {}
-    for key in rows[0]:
+    differing: dict[str, list[object]] = {}
+    for key in dict.fromkeys(key for row in rows for key in row):
         values = [row.get(key) for row in rows]
-        if all(isinstance(value, Mapping) for value in values):
-            alike[key] = _together(values)
-        elif all(value == values[0] for value in values):
+        if all(value == values[0] for value in values):
             alike[key] = values[0]
+        elif all(isinstance(value, Mapping) for value in values):
+            alike[key] = _together(values)
         else:
-            apart[key] = values
-    return {**alike, "by_repetition": apart} if apart else alike
+            differing[key] = values
+    return {**alike, "by_repetition": differing} if differing else alike
 
 
 def _check_same(parts: Sequence[Outcomes]) -> None:

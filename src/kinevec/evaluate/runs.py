@@ -49,21 +49,27 @@ def merged(evaluations: Sequence[Evaluation]) -> Evaluation:
     """The mean over runs on the same videos: mean hits of each test video, spread of the scores over runs.
 
     Features are not kept. The facts are the first one's, but of counts of doubtful videos (`DOUBTFUL`) the largest;
-    and of each run its own under "runs".
+    and of each run its own, with what its protocols found, under "runs".
 
     Raises:
         ValueError: they saw different test videos.
     """
     first = evaluations[0]
     names = list(first.outcomes)
-    same = iter(of_the_same([found.outcomes[name] for name in names for found in evaluations]))
+    plain = [replace(found.outcomes[name], facts={}) for name in names for found in evaluations]
+    same = iter(of_the_same(plain))
     outcomes = {name: repeated([next(same) for _ in evaluations]) for name in names}
     counts = [{key: found.facts["data"].get(key) for key in DOUBTFUL} for found in evaluations]
     most = {
         key: max((count[key] for count in counts if count[key] is not None), default=None) for key in DOUBTFUL
     }
     runs = [
-        {**found.facts["run"], **count, "scores": found.scores}
+        {
+            **found.facts["run"],
+            **count,
+            "scores": found.scores,
+            "found": found.facts["protocol"].get("found", {}),
+        }
         for found, count in zip(evaluations, counts, strict=True)
     ]
     kept = next(iter(outcomes.values())).videos
@@ -76,7 +82,9 @@ def merged(evaluations: Sequence[Evaluation]) -> Evaluation:
         },
     }
     data = first.facts["data"] | most | {"test": len(kept), "rejected": rejected}
-    facts = {key: value for key, value in first.facts.items() if key != "run"} | {"data": data, "runs": runs}
+    protocol = {key: value for key, value in first.facts["protocol"].items() if key != "found"}
+    facts = {key: value for key, value in first.facts.items() if key != "run"}
+    facts |= {"data": data, "protocol": protocol, "runs": runs}
     scores = {name: found.scores for name, found in outcomes.items()}
     return replace(first, scores=scores, features={}, facts=facts, outcomes=outcomes)
 

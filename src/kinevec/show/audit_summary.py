@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kinevec.evaluate.audit import Audit, Estimate
 from kinevec.evaluate.audit.scores import LINEAR
-from kinevec.evaluate.audit.settings import BEFORE
+from kinevec.evaluate.outcomes import BEFORE
 
 # In percent. From MOST on "most", below LITTLE "little", where the whole interval lies on that side of HALF.
 MOST, LITTLE, HALF = 67, 33, 50

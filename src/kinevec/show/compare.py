@@ -107,7 +107,7 @@ class Comparison:
         notes = []
         if not tables and self.runs:
             notes.append(
-                "No scores: none of these folders holds an evaluation; `kinevec eval` writes one there"
+                "No scores: no evaluation with scores lies in these folders; `kinevec eval` writes one there"
             )
         if len(tables) > 1:
             notes.append(

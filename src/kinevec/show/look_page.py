@@ -2,17 +2,14 @@
 
 import json
 import math
-import os
-import shutil
 import tempfile
-from contextlib import suppress
 from html import escape
 from pathlib import Path
 from string import Template
 
 from kinevec.config import Clip
 from kinevec.data.files import FILM, LOOK
-from kinevec.data.whole import make_folder, write_text, writing
+from kinevec.data.whole import copy_all, write_text
 from kinevec.show.figures import activation_strip, affinity_matrices, motion_strip
 from kinevec.show.film import activation_film
 from kinevec.show.html import part
@@ -38,28 +35,13 @@ def write_look(look: Look, folder: Path) -> Path:
 def place_look(drawn: Path, folder: Path) -> Path:
     """Copies a drawn look to where it is to be, and makes the folder; returns the page there.
 
-    All files are there before the first takes its name: a full disk, or Ctrl-C, leaves what was there before.
+    A full disk, or Ctrl-C, leaves what was there before.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    new = not folder.exists()
-    make_folder(folder)
     # First the file that a folder of ours is known by, last the page that shows the others.
-    drawings = sorted(drawn.iterdir(), key=lambda path: (path.name != LOOK, path.name == PAGE))
-    asides = {path: folder / f".{path.name}.{os.getpid()}.part" for path in drawings}
-    try:
-        with writing(folder):
-            for path, aside in asides.items():
-                shutil.copyfile(path, aside)
-            for path, aside in asides.items():
-                aside.replace(folder / path.name)
-    finally:
-        for aside in asides.values():
-            aside.unlink(missing_ok=True)  # there only if something failed
-        if new:
-            with suppress(OSError):
-                folder.rmdir()  # only where it is empty
+    copy_all(sorted(drawn.iterdir(), key=lambda path: (path.name != LOOK, path.name == PAGE)), folder)
     return folder / PAGE
 
 

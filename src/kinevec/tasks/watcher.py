@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from kinevec.data.places import refuse_no_file
 from kinevec.errors import OutputError
 from kinevec.train.meter import Status
 
@@ -37,9 +38,7 @@ def counter(watcher: Watcher, what: str) -> Callable[[int, int], None]:
 def check_writable(target: Path) -> None:
     """Refuses a file that could not be written before the work is done, and leaves nothing there, also no folder."""
     try:
-        if target.exists() and not target.is_file():
-            what = "a folder" if target.is_dir() else "a device or pipe"
-            raise OutputError(f"{target}: is {what}, but a file is wanted; choose another name")
+        refuse_no_file(target)
         there = next(folder for folder in target.parents if _exists(folder))
         with tempfile.TemporaryFile(dir=there):
             longest = os.pathconf(there, "PC_NAME_MAX")

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,16 +15,17 @@ from kinevec.config import Config, differences, to_toml
 from kinevec.data.lock import LOCK, alone, refuse_busy
 from kinevec.data.script import check_script
 from kinevec.data.source import Progress, Videos, write_rejected
-from kinevec.data.whole import write_text
+from kinevec.data.whole import write_text, writing
 from kinevec.errors import CheckpointError, DataError, OutputError
 from kinevec.methods.method import check_steps
 from kinevec.motion.flow import check_method
 from kinevec.runtime import pick_device, provenance, stop_requests
-from kinevec.train.checkpoint import CHECKPOINT, has_checkpoint, load_checkpoint
-from kinevec.train.log import check_wandb
+from kinevec.train.checkpoint import CHECKPOINT, ENCODER, has_checkpoint, load_checkpoint
+from kinevec.train.log import BOARD, LOG, check_wandb
 from kinevec.train.meter import Status
 from kinevec.train.parts import count_parts
 from kinevec.train.resume import check_entries, say_finished
+from kinevec.train.seen import VIDEOS as SEEN
 from kinevec.train.seen import write_seen
 from kinevec.train.supply import FLOW, FRAMES, open_shared
 from kinevec.train.trainer import Trainer
@@ -31,6 +33,8 @@ from kinevec.train.trainer import Trainer
 log = logging.getLogger(__name__)
 
 FACTS = "run.json"
+CONFIG = "config.toml"
+REJECTED = "rejected.csv"
 TRAINING = "training a run here"  # says the lock of its folder
 
 
@@ -139,6 +143,16 @@ def _check_folder(folder: Path, resume: bool) -> None:
         raise OutputError(f"{folder}: cannot be written: no permission in {place}")
 
 
+def clear_unsaved(folder: Path) -> None:
+    """Removes what a run wrote of itself that ended before its first checkpoint; nothing else, and of no other run."""
+    if not folder.is_dir() or has_checkpoint(folder) or (folder / ENCODER).exists():
+        return
+    with alone(folder, TRAINING), writing(folder):
+        for name in (FACTS, CONFIG, REJECTED, SEEN, LOG, FRAMES, FLOW):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / BOARD, ignore_errors=True)
+
+
 def _checkpoint(config: Config, folder: Path) -> dict[str, Any]:
     """What a run goes on from; says so where it has come to its end already."""
     state = load_checkpoint(folder, config)
@@ -196,12 +210,12 @@ def _describe(folder: Path, config: Config, videos: Videos, facts: dict[str, Any
         )
     if resumed:
         content = _facts_of(folder)
-        changes = {"changed": differences(configuration.load(folder / "config.toml"), config)}
+        changes = {"changed": differences(configuration.load(folder / CONFIG), config)}
         content.setdefault("resumed", []).append(provenance(config.train.device) | changes | facts)
     else:
         found = {"videos": len(videos), "looped": short, "rejected": len(videos.rejected)}
         content = provenance(config.train.device) | {"seed": config.train.seed} | found | facts
-        write_text(folder / "config.toml", to_toml(config))
-        write_rejected(videos.rejected, folder / "rejected.csv")
+        write_text(folder / CONFIG, to_toml(config))
+        write_rejected(videos.rejected, folder / REJECTED)
         write_seen(folder, videos)
     write_text(folder / FACTS, json.dumps(content, indent=2) + "\n")

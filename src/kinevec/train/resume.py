@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kinevec.data.source import Videos, fingerprint, shape_fingerprint
 from kinevec.errors import CheckpointError
 
 log = logging.getLogger(__name__)
@@ -30,11 +31,20 @@ def check_entries(folder: Path, saved: Mapping[str, Any]) -> None:
         )
 
 
+def known_of(videos: Videos) -> dict[str, Any]:
+    """What a checkpoint keeps of its videos, to tell them from others."""
+    return {
+        "count": len(videos),
+        "fingerprint": fingerprint(videos),
+        "shapes": shape_fingerprint(videos),
+    }
+
+
 def check_videos(folder: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuses other videos than those of the checkpoint.
 
     Args:
-        saved: "count", "fingerprint" and "shapes" of the videos then, and `now`; earlier versions saved no shapes.
+        saved: of the videos then, from `known_of`, and `now`; earlier versions saved no shapes.
 
     Raises:
         CheckpointError: they are others.

@@ -14,7 +14,6 @@ from torch import Tensor
 from kinevec import ranks
 from kinevec.config import Config
 from kinevec.data.batch import Batch
-from kinevec.data.source import fingerprint, shape_fingerprint
 from kinevec.errors import Interrupted, TrainingError
 from kinevec.methods.method import Losses, Method, joint
 from kinevec.models.conv import channels_last
@@ -31,7 +30,7 @@ from kinevec.train.keeper import Keeper
 from kinevec.train.log import RunLog
 from kinevec.train.meter import Fault, Status, Window
 from kinevec.train.parts import count_parts, cut, videos_per_step
-from kinevec.train.resume import check_entries, check_fits, check_supply, check_videos, say_how
+from kinevec.train.resume import check_entries, check_fits, check_supply, check_videos, known_of, say_how
 from kinevec.train.schedule import learning_rate
 from kinevec.train.supply import Supply
 from kinevec.train.watch import Watch
@@ -56,11 +55,7 @@ class Trainer:
         self.config = config
         self.supply = supply
         self.videos = supply.videos
-        self.videos_known = {  # of a million names: once, not at every save
-            "count": len(supply.videos),
-            "fingerprint": fingerprint(supply.videos),
-            "shapes": shape_fingerprint(supply.videos),
-        }
+        self.videos_known = known_of(supply.videos)  # of a million names: once, not at every save
         self.folder = folder
         self.device = device
         self.batch = videos_per_step(config, len(supply.source))

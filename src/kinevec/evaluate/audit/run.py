@@ -17,12 +17,13 @@ from kinevec.evaluate.audit.figures import FIGURES, Estimate, bootstrap, lost, s
 from kinevec.evaluate.audit.masks import EstimatedMasks, Masks
 from kinevec.evaluate.audit.result import Audit, Scores
 from kinevec.evaluate.audit.scores import Floats, Given
-from kinevec.evaluate.audit.settings import BACKGROUND, BEFORE, CONDITIONS, ORIGINAL, REVERSED, AuditConfig
+from kinevec.evaluate.audit.settings import BACKGROUND, CONDITIONS, ORIGINAL, REVERSED, AuditConfig
 from kinevec.evaluate.cache import clips_made
 from kinevec.evaluate.checks import check, trained_on, warn_looped
 from kinevec.evaluate.copies import count_copies
 from kinevec.evaluate.encode import ClipEncoder
 from kinevec.evaluate.features import Features
+from kinevec.evaluate.outcomes import BEFORE
 from kinevec.runtime import provenance
 from kinevec.train.checkpoint import untrained_encoder
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kinevec.config import check
-from kinevec.evaluate.outcomes import BEFORE as BEFORE
 from kinevec.motion.flow import check_method
 
 Side = Literal["both", "queries"]  # whose videos are changed: train and test, or test alone
