@@ -116,7 +116,7 @@ def test_the_report_shows_them_side_by_side(made: tuple[Path, Path]) -> None:
     page = made[1].read_text("utf-8")
     parts = (
         "Scores",
-        "Is that more than chance?",
+        "How sure are the differences?",
         "Motion or background?",
         "Where each encoder looks",
         "Nearest neighbours",
@@ -252,8 +252,9 @@ def test_the_report_says_what_each_run_is_made_of_and_what_is_doubtful(made: tup
 def test_the_runs_of_another_demo_are_refused_and_stay(made: tuple[Path, Path]) -> None:
     folder, out = made[0], made[0] / "out"
     before = weights(out)
-    advice = rf"name another folder \(--out, or make demo OUT=…\), or remove {out}/runs$"
-    with pytest.raises(OutputError, match=rf"runs/moco: .*train\.epochs.*{advice}"):
+    advice = r"\)\. Name another folder for this one: --out, or make demo OUT=…$"
+    said = "runs/moco is of a demo with other videos, other steps, or another version"
+    with pytest.raises(OutputError, match=rf"{said}.*train\.epochs.*{advice}"):
         job.demo(out, videos=folder / "my videos", steps=2)
     other = folder / "other"
     shutil.copytree(folder / "my videos", other, dirs_exist_ok=True)
@@ -261,7 +262,7 @@ def test_the_runs_of_another_demo_are_refused_and_stay(made: tuple[Path, Path]) 
         name = next(other.rglob("*.mp4"))
         shutil.copy(name, other / "more.mp4")
         listed.write("more.mp4,pulse,train\n")
-    with pytest.raises(OutputError, match=rf"was made on 30 videos, now there are 31.*{advice}"):
+    with pytest.raises(OutputError, match=rf"{said}.*was made on 30 videos, now there are 31.*{advice}"):
         job.demo(out, videos=other, steps=1)
     assert weights(out) == before
 

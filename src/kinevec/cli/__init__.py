@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+import shutil
 import signal
 import sys
 
@@ -35,7 +36,8 @@ def main() -> None:
 
         if sys.argv[1:2] in (["pretrain"], ["demo"]) and not follows():
             resume = sys.argv[1] == "pretrain" and "--resume" not in sys.argv
-            say(f"Go on: {shlex.join(['kinevec', *sys.argv[1:], *(['--resume'] if resume else [])])}")
+            ours = "kinevec" if shutil.which("kinevec") else sys.argv[0]  # make calls it by its place
+            say(f"Go on: {shlex.join([ours, *sys.argv[1:], *(['--resume'] if resume else [])])}")
         sys.exit(stop.exit_code)
     except KinevecError as error:
         _fail(error, str(error), error.exit_code)

@@ -86,7 +86,7 @@ def print_difference(against: Mapping[str, Any]) -> None:
             name,
             f"{row['first']:.1f}",
             f"{row['second']:.1f}",
-            rf"{row['points']:+.1f} \[{row['low']:+.1f}, {row['high']:+.1f}]",
+            rf"{_signed(row['points'])} \[{_signed(row['low'])}, {_signed(row['high'])}]",
             f"{row['p']:.4f}" if row["p"] > least else f"≤ {least:.4f}",
         )
     print_table(table)
@@ -94,6 +94,10 @@ def print_difference(against: Mapping[str, Any]) -> None:
     say(f"second: {against['second']}")
     for note in against["notes"]:
         say(f"Note: {note}")
+
+
+def _signed(points: float) -> str:
+    return f"{round(points, 1) + 0.0:+.1f}"  # 0 has no minus
 
 
 def _repeated(result: "Evaluation") -> bool:

@@ -46,7 +46,9 @@ def demo(
     videos: Annotated[
         Path | None, typer.Option(help="Your own videos; default: procedural ones are made.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of each method.")] = 200,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Training steps of each method, rounded up to whole epochs.")
+    ] = 200,
 ) -> None:
     """Do the main job end to end and write a report: MoCo, MSCL and FIMA on the same videos, side by side.
 

@@ -56,7 +56,7 @@ def demo(
         out: folder for everything. Where a demo was made, or begun, with the same videos and steps, this one goes on
             with its runs; nothing in their folders is removed.
         videos: the user's own folder or list; None: procedural motion videos are made.
-        steps: of training each.
+        steps: of training each, rounded up to whole epochs.
 
     Returns:
         The report, an HTML file, and what the evaluation found.
@@ -129,8 +129,8 @@ def _ours(run: Path) -> Iterator[None]:
         yield
     except CheckpointError as error:
         raise OutputError(
-            f"{error}. A demo goes on with the runs in its folder: name another folder (--out, or make demo OUT=…), or "
-            f"remove {run.parent}"
+            f"{run} is of a demo with other videos, other steps, or another version, and cannot be gone on with ({error}). Name "
+            "another folder for this one: --out, or make demo OUT=…"
         ) from error
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from kinevec import config as configuration
 from kinevec.config import Config, differences
 from kinevec.demo.sections import activation, report_card
-from kinevec.demo.verdict import ahead_of_first, difference_section, result_in_words
+from kinevec.demo.verdict import difference_section, pairs, result_in_words
 from kinevec.encoders import Loaded
 from kinevec.evaluate.audit import Audit
 from kinevec.evaluate.evaluation import Evaluation, before_training
@@ -43,7 +43,7 @@ def demo_report(
     data = result.facts["data"]
     first = next(iter(loaded.values()))
     steps, watched = first.step or 0, first.facts.get("videos", data["train"])
-    found = ahead_of_first(result) if result.scores else {}
+    found = pairs(result) if result.scores else []
     summary = [result_in_words(result, found)] if found else []
     summary += [
         f"Small 3-D networks watched {watched} videos without labels for {steps} steps each. MoCo learns to "
@@ -59,7 +59,7 @@ def demo_report(
             "drawn anew for every video: whatever an encoder keeps of them can only mislead. Neighbours that share the "
             "query's background but not its label show what training without motion looks at first."
         )
-    sections = [difference_section(result, found)] if found else []
+    sections = [difference_section(found)] if found else []
     sections += [report_card(card)] if card is not None else []
     sections.append(activation(result, {**loaded, BEFORE: before_training(first)}))
     telling = _telling(result)

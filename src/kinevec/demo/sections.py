@@ -79,7 +79,7 @@ def activation(result: Evaluation, loaded: Mapping[str, Loaded]) -> Section:
         "The mean of each network's last feature map over its channels, from blue (the least of the video) to red (the "
         "most). An encoder that looks at motion is red where something moves, and the number below says how far it is: the "
         "correlation of activation with speed over all pixels, 1 at best. After so few steps, and on a map of so few "
-        "cells, do not expect it: motion can be read from the features (above) without the map being red there. "
+        "cells, do not expect it: a linear probe can read motion from features whose map is red elsewhere. "
         "<code>kinevec show</code> draws this for any video."
     )
     style = (

@@ -1,5 +1,7 @@
-"""What the scores of a demo say, in words and as a table: which method is ahead of the first one, and how sure that is."""
+"""What the scores of a demo say, in words and as a table: who is ahead of whom, and how sure that is."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 from kinevec.evaluate.compare import differences
@@ -9,44 +11,58 @@ from kinevec.evaluate.significance import Difference
 from kinevec.show.report import Section
 
 MEASURES = {"R@1": "retrieval", "linear top-1": "the linear probe"}
+ROUNDING = 1e-9
 STYLE = """.differences { max-width: 46em; margin-top: 16px; }
 .differences th, .differences td { padding: 6px 0 6px 12px; border-bottom: 1px solid var(--line); text-align: right; font-weight: 400; }
 .differences th:first-child { padding-left: 0; text-align: left; }
 .differences small { color: var(--soft); }
 """
 
-Differences = dict[str, dict[str, Difference]]  # encoder → score → its difference to the first encoder
+
+@dataclass(frozen=True)
+class Pair:
+    """What two encoders differ by: the first less the second, over the same test videos, by the scores in `MEASURES`."""
+
+    first: str
+    second: str
+    by: dict[str, Difference]
+
+    def measures(self, side: str) -> list[str]:
+        """The scores by which the first is "ahead" or "behind" with its whole interval, in words."""
+        found = []
+        for score, words in MEASURES.items():
+            value = self.by[score]
+            if value.low > ROUNDING if side == "ahead" else value.high < -ROUNDING:
+                found.append(words)
+        return found
 
 
-def ahead_of_first(result: Evaluation) -> Differences:
-    """By the scores in `MEASURES`, each trained encoder less the first, over the same test videos."""
-    base = result.outcomes[result.judged]
-    found = {}
-    for name, outcomes in result.outcomes.items():
-        if name not in (result.judged, BEFORE):
-            every = differences(outcomes.hits, base.hits, base.labels)
-            found[name] = {score: every[score] for score in MEASURES}
-    return found
+def pairs(result: Evaluation) -> list[Pair]:
+    """Each further encoder beside the first, and each beside the untrained one."""
+    first, *others = (name for name in result.outcomes if name != BEFORE)
+    wanted = [(name, first) for name in others]
+    wanted += [(name, BEFORE) for name in (first, *others) if BEFORE in result.outcomes]
+    return [Pair(name, other, _differences(result, name, other)) for name, other in wanted]
 
 
-def result_in_words(result: Evaluation, found: Differences) -> str:
+def result_in_words(result: Evaluation, found: Sequence[Pair]) -> str:
     """What came out, for the head of the page."""
     *shares, last = (f"{scores['R@1']:.0f} % ({name})" for name, scores in result.scores.items())
     return (
         f"The nearest neighbour has the right label for {', '.join(shares)} and {last} of {result.facts['data']['test']} "
         f"videos that nothing was trained on; guessing gives {result.chance['R@1']:.0f} %. "
-        + " ".join(_verdict(name, result.judged, of) for name, of in found.items())
+        + " ".join(_verdict(pair) for pair in found)
     )
 
 
-def difference_section(result: Evaluation, found: Differences) -> Section:
+def difference_section(found: Sequence[Pair]) -> Section:
     """The differences as a table."""
-    heads = "".join(f'<th scope="col">{escape(name)} less {escape(result.judged)}</th>' for name in found)
+    heads = "".join(f'<th scope="col">{score}</th>' for score in MEASURES)
     rows = "".join(
-        f'<tr><th scope="row">{score}</th>'
-        + "".join(f"<td>{_cell(of[score])}</td>" for of in found.values())
+        f'<tr><th scope="row">{escape(pair.first)} less {escape(pair.second)}</th>'
+        + "".join(f"<td>{_cell(pair.by[score])}</td>" for score in MEASURES)
         + "</tr>"
-        for score in MEASURES
+        for pair in found
     )
     about = (
         "In points, over the same test videos, with the 95 % interval; p: how often a difference at least as large comes out "
@@ -57,23 +73,33 @@ def difference_section(result: Evaluation, found: Differences) -> Section:
     table = (
         f'<table class="differences"><thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table>'
     )
-    return Section("differences", "Is that more than chance?", f'<p class="about">{about}</p>{table}', STYLE)
+    return Section(
+        "differences", "How sure are the differences?", f'<p class="about">{about}</p>{table}', STYLE
+    )
 
 
-def _verdict(name: str, first: str, of: dict[str, Difference]) -> str:
-    ahead = [words for score, words in MEASURES.items() if of[score].low > 0]
-    behind = [words for score, words in MEASURES.items() if of[score].high < 0]
-    if not ahead and not behind:
-        return f"Between {name} and {first} these videos show no clear difference."
-    sides = [(word, by) for word, by in (("ahead of", ahead), ("behind", behind)) if by]
+def _differences(result: Evaluation, name: str, other: str) -> dict[str, Difference]:
+    one, two = (result.outcomes[key] for key in (name, other))
+    every = differences(one.hits, two.hits, one.labels)
+    return {score: every[score] for score in MEASURES}
+
+
+def _verdict(pair: Pair) -> str:
+    second = "the untrained network" if pair.second == BEFORE else pair.second
+    sides = [(side, measures) for side in ("ahead", "behind") if (measures := pair.measures(side))]
+    if not sides:
+        return f"Between {pair.first} and {second} these videos show no clear difference."
     parts = [
-        f"clearly {word} {whom} by {' and '.join(by)}"
-        for (word, by), whom in zip(sides, (first, "it"), strict=False)
+        f"clearly {'ahead of' if side == 'ahead' else 'behind'} {whom} by {' and '.join(measures)}"
+        for (side, measures), whom in zip(sides, (second, "it"), strict=False)
     ]
-    return f"{name} is {', and '.join(parts)}."
+    return f"{pair.first} is {', and '.join(parts)}."
 
 
 def _cell(value: Difference) -> str:
     p = f"p {value.p:.3f}" if value.p >= 0.001 else "p &lt; 0.001"
-    ends = f"{value.low:+.1f} to {value.high:+.1f}, {p}"
-    return f"{value.points:+.1f} <small>{ends}</small>".replace("-", "−")
+    return f"{_signed(value.points)} <small>{_signed(value.low)} to {_signed(value.high)}, {p}</small>"
+
+
+def _signed(points: float) -> str:
+    return f"{round(points, 1) + 0.0:+.1f}".replace("-", "−")  # 0 has no minus

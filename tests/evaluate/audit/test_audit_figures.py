@@ -190,6 +190,33 @@ def test_the_interval_of_a_share_comes_from_the_seed() -> None:
     assert share(values, 500, 3) != share(values, 501, 3)
 
 
+@pytest.mark.parametrize(("count", "right"), [(100, 17), (100, 18), (100, 4), (20, 6), (20, 7), (200, 29)])
+def test_whether_there_is_a_ratio_is_said_by_the_interval_of_the_score_itself(count: int, right: int) -> None:
+    """Whatever it is changed to: else two figures of one score would contradict each other."""
+    original, guess, draws = hits(right, count).astype(float), np.full(count, 0.1), bootstrap(count, 2000, 0)
+    low = share(original, 2000, 0).low
+    assert low is not None
+    for changed in (
+        original,
+        np.zeros(count),
+        np.ones(count),
+        np.roll(original, 3),
+        np.roll(original, count // 2),
+    ):
+        found = survives(changed, original, guess, draws)
+        assert (found.value is not None) == (low > 10 + 1e-6), (right, low)
+        if found.low is not None and found.high is not None:
+            assert 0 <= found.low <= found.high <= 100
+
+
+@pytest.mark.parametrize("classes", range(2, 60))
+def test_in_balanced_classes_every_video_has_the_same_chance(classes: int) -> None:
+    """Rounding once made always naming one class the better guess, which is right on that class alone."""
+    labels = [f"{i:02}" for i in range(classes)]
+    for guess in chance(labels * 3, labels * 2).values():
+        assert guess == pytest.approx(np.full(2 * classes, 1 / classes))
+
+
 def test_chance_counts_the_gallery() -> None:
     guess = chance(["a"] * 6 + ["b"] * 2, ["a", "b", "c"])
     np.testing.assert_allclose(guess[R1], [6 / 8, 2 / 8, 0])

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinevec.evaluate.audit.settings import APPEARANCE_FREE, BACKGROUND, REVERSED, STATIC, Side
-from kinevec.evaluate.score_interval import ratio, too_few
+from kinevec.evaluate.score_interval import ratio, too_few, wilson_of
 from kinevec.evaluate.significance import LEVEL, interval
+
+ROUNDING = 1e-9
 
 Floats = NDArray[np.float64]
 Draws = NDArray[np.int64]  # (B, Q): B bootstrap samples of the test videos
@@ -116,8 +118,8 @@ def survives(changed: Floats, original: Floats, chance: Floats, draws: Draws) ->
 
     Both are resampled together; where there are few videos, nearly all are hits or misses, or few differ between
     the two, resampling would be surer than it may be, and the limits are those of
-    `kinevec.evaluate.score_interval.ratio`. Where the original is not above chance with its whole interval, the
-    ratio says nothing and has no value. Where the value is clipped, its interval is no narrower than that of what
+    `kinevec.evaluate.score_interval.ratio`. Where the original's own interval does not lie above chance, the ratio says
+    nothing and has no value, whatever it is changed to. Where the value is clipped, its interval is no narrower than that of what
     it is clipped to, see `_at_bound`.
 
     Args:
@@ -127,23 +129,34 @@ def survives(changed: Floats, original: Floats, chance: Floats, draws: Draws) ->
     """
     above, kept = original - chance, changed - chance
     weight = np.full(len(original), 1 / len(original))
-    ends = (
-        ratio(changed, original, float(chance.mean()), weight, LEVEL)
-        if any(too_few(part, weight) for part in (original, changed, np.abs(changed - original)))
-        else _resampled(kept, above, draws)
-    )
-    if ends is None:
+    if not _clearly_above(original, float(chance.mean()), weight, draws):
         return Estimate(
             None,
             undefined=f"the original scores {100 * original.mean():.1f} %, not clearly above chance "
             f"({100 * chance.mean():.1f} %)",
         )
+    few = any(too_few(part, weight) for part in (original, changed, np.abs(changed - original)))
+    ends = (
+        ratio(changed, original, float(chance.mean()), weight, LEVEL)
+        if few
+        else _resampled(kept, above, draws)
+    ) or (0.0, 1.0)  # anything
     raw = 100 * float(kept.mean() / above.mean())
     if not 0 <= raw <= 100:
         low, high = _at_bound(raw > 100, original, float(chance.mean()), weight)
         ends = min(ends[0], low), max(ends[1], high)
     low, high = (_clipped(100 * end) for end in ends)
     return Estimate(_clipped(raw), low, high, raw=raw)
+
+
+def _clearly_above(original: Floats, chance: float, weight: Floats, draws: Draws) -> bool:
+    """Whether the interval of the score itself, as `share` gives it, lies above chance."""
+    low = (
+        wilson_of(original, weight, LEVEL)[0]
+        if too_few(original, weight)
+        else float(np.quantile(original[draws].mean(1), (1 - LEVEL) / 2))
+    )
+    return low > chance + ROUNDING
 
 
 def _at_bound(everything: bool, original: Floats, chance: float, weight: Floats) -> tuple[float, float]:
@@ -158,12 +171,12 @@ def _at_bound(everything: bool, original: Floats, chance: float, weight: Floats)
 
 
 def _resampled(kept: Floats, above: Floats, draws: Draws) -> tuple[float, float] | None:
-    """Bootstrap limits of a ratio of means; None where the denominator is not above 0 with its whole interval."""
+    """Bootstrap limits of a ratio of means, of the draws whose denominator lies above 0; None where none does."""
     whole = above[draws].mean(1)
     tail = (1 - LEVEL) / 2
-    if np.quantile(whole, tail) <= 0:
-        return None
     sound = whole > 0
+    if not sound.any():
+        return None
     low, high = np.quantile(kept[draws].mean(1)[sound] / whole[sound], [tail, 1 - tail])
     return float(low), float(high)
 

@@ -135,7 +135,7 @@ def _percent(value: float) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−") if math.isfinite(value) else "–"
+    return f"{round(value, 1) + 0.0:+.1f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
 def _times(value: float, chance: float) -> str:
