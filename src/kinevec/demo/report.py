@@ -44,7 +44,7 @@ def demo_report(
     first = next(iter(loaded.values()))
     steps, watched = first.step or 0, first.facts.get("videos", data["train"])
     found = pairs(result) if result.scores else []
-    summary = [result_in_words(result, found)] if found else []
+    summary = result_in_words(result, found) if found else []
     summary += [
         f"Small 3-D networks watched {watched} videos without labels for {steps} steps each. MoCo learns to "
         "tell clips of the same video from clips of others. MSCL and FIMA also learn from what moves in them: from "

@@ -45,14 +45,18 @@ def pairs(result: Evaluation) -> list[Pair]:
     return [Pair(name, other, _differences(result, name, other)) for name, other in wanted]
 
 
-def result_in_words(result: Evaluation, found: Sequence[Pair]) -> str:
-    """What came out, for the head of the page."""
+def result_in_words(result: Evaluation, found: Sequence[Pair]) -> list[str]:
+    """What came out, as paragraphs for the head of the page."""
     *shares, last = (f"{scores['R@1']:.0f} % ({name})" for name, scores in result.scores.items())
-    return (
+    numbers = (
         f"The nearest neighbour has the right label for {', '.join(shares)} and {last} of {result.facts['data']['test']} "
-        f"videos that nothing was trained on; guessing gives {result.chance['R@1']:.0f} %. "
-        + " ".join(_verdict(pair) for pair in found)
+        f"videos that nothing was trained on; guessing gives {result.chance['R@1']:.0f} %."
     )
+    methods, learnt = (
+        [_verdict(pair) for pair in found if (pair.second == BEFORE) == untrained]
+        for untrained in (False, True)
+    )
+    return [" ".join([numbers, *methods]), *([" ".join(learnt)] if learnt else [])]
 
 
 def difference_section(found: Sequence[Pair]) -> Section:
