@@ -71,6 +71,22 @@ def test_what_was_stopped_says_how_it_goes_on(
     assert capsys.readouterr().out.strip() == again
 
 
+@pytest.mark.parametrize(
+    ("place", "found", "called"),
+    [
+        (".venv/bin/kinevec", None, ".venv/bin/kinevec"),
+        (".venv/bin/kinevec", "/bin/kinevec", "kinevec"),
+        ("kinevec/__main__.py", None, "kinevec"),
+    ],
+)
+def test_it_is_called_again_as_it_was_called(
+    place: str, found: str | None, called: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [place, "demo"])
+    monkeypatch.setattr(cli.shutil, "which", lambda name: found)
+    assert cli._ourselves() == called
+
+
 def test_an_option_that_is_none_and_a_key_that_stops() -> None:
     from typer.testing import CliRunner
 

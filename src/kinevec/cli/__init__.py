@@ -5,6 +5,7 @@ import shlex
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 from kinevec.cli.app import app, console, say
 from kinevec.errors import Interrupted, KinevecError
@@ -36,8 +37,7 @@ def main() -> None:
 
         if sys.argv[1:2] in (["pretrain"], ["demo"]) and not follows():
             resume = sys.argv[1] == "pretrain" and "--resume" not in sys.argv
-            ours = "kinevec" if shutil.which("kinevec") else sys.argv[0]  # make calls it by its place
-            say(f"Go on: {shlex.join([ours, *sys.argv[1:], *(['--resume'] if resume else [])])}")
+            say(f"Go on: {shlex.join([_ourselves(), *sys.argv[1:], *(['--resume'] if resume else [])])}")
         sys.exit(stop.exit_code)
     except KinevecError as error:
         _fail(error, str(error), error.exit_code)
@@ -45,6 +45,11 @@ def main() -> None:
         _fail(error, str(error), 1)
     except Exception as error:
         _fail(error, f"{type(error).__name__}: {error} (not foreseen; --debug shows where)", 1)
+
+
+def _ourselves() -> str:
+    """How we are called: by our place, as make does, where the shell would not find us."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "kinevec" and not shutil.which("kinevec") else "kinevec"
 
 
 def _fail(error: Exception, words: str, code: int) -> None:
