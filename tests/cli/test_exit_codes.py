@@ -79,7 +79,7 @@ def test_what_was_stopped_says_how_it_goes_on(
         ("kinevec/__main__.py", None, "kinevec"),
     ],
 )
-def test_it_is_called_again_as_it_was_called(
+def test_it_is_called_by_its_place_where_the_shell_would_not_find_it(
     place: str, found: str | None, called: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", [place, "demo"])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from kinevec import tasks
+from kinevec import encoders, tasks
 from kinevec.data import Collection, SynthConfig
 from kinevec.data.records import Record
 from kinevec.demo import job, report, sections
@@ -26,8 +26,10 @@ from kinevec.evaluate.evaluation import Evaluation
 from kinevec.evaluate.features import Features
 from kinevec.evaluate.outcomes import Outcomes
 from kinevec.evaluate.protocols import BASIC, Settings
+from kinevec.models import build_encoder
 from kinevec.tasks import synth
 from kinevec.tasks.comparing import compare
+from kinevec.train.checkpoint import save_encoder
 from kinevec.train.trainer import Trainer
 
 
@@ -200,8 +202,14 @@ def test_a_demo_stopped_in_the_middle_of_a_run_comes_to_the_same(
     assert not (outs[1] / "runs" / "mscl" / "checkpoint.pt").exists()
     job.demo(outs[1], videos=source, steps=2)
     assert weights(outs[0]) == weights(outs[1])
-    monkeypatch.setattr(job, "_train", lambda *given, **more: pytest.fail("a finished run was trained"))
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "_train", lambda *given, **more: pytest.fail("a finished run was trained"))
+        job.demo(outs[1], videos=source, steps=2)
+    (outs[1] / "runs" / "moco" / "encoder.safetensors").unlink()  # killed between two files
+    mscl = outs[1] / "runs" / "mscl"
+    save_encoder(mscl, build_encoder("tiny"), encoders.load(mscl).config, step=1)
     job.demo(outs[1], videos=source, steps=2)
+    assert weights(outs[0]) == weights(outs[1])
 
 
 def test_procedural_videos_have_exact_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,11 +257,21 @@ def test_the_report_says_what_each_run_is_made_of_and_what_is_doubtful(made: tup
         assert words in page
 
 
+def test_test_videos_that_were_trained_on_are_minded() -> None:
+    plain = report._about({"test": 9}, 5, 30, procedural=False)
+    assert not any("Mind" in sentence for sentence in plain)
+    copied = report._about({"test": 9, "test_copies_of_training": 2}, 5, 30, procedural=False)
+    assert "Mind: 2 of 9 test videos are copies of videos that were trained on." in copied
+    made = report._about({"test": 9}, 5, 30, procedural=True)
+    assert made[:-1] == plain
+    assert "only the motion of the object tells the class" in made[-1]
+
+
 def test_the_runs_of_another_demo_are_refused_and_stay(made: tuple[Path, Path]) -> None:
     folder, out = made[0], made[0] / "out"
     before = weights(out)
-    advice = r"\)\. Name another folder for this one: --out, or make demo OUT=…$"
-    said = "runs/moco is of a demo with other videos, other steps, or another version"
+    advice = r"wants a folder of its own: --out, or make demo OUT=…$"
+    said = "runs/moco cannot be gone on with: "
     with pytest.raises(OutputError, match=rf"{said}.*train\.epochs.*{advice}"):
         job.demo(out, videos=folder / "my videos", steps=2)
     other = folder / "other"

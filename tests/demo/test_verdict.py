@@ -46,7 +46,7 @@ def test_only_what_the_interval_bears_out_is_said() -> None:
         assert pair.by["R@1"] == paired(one, base, LABELS)
     assert result_in_words(result, found) == [
         "The nearest neighbour has the right label for 40 % (MoCo), 70 % (MSCL), 41 % (FIMA), 60 % (other), 10 % (last), "
-        "41 % (alike) and 20 % (untrained) of 100 videos that nothing was trained on; guessing gives 12 %. "
+        "41 % (alike) and 20 % (untrained) of 100 videos that were kept apart; guessing gives 12 %. "
         "MSCL is clearly ahead of MoCo by retrieval and the linear probe. "
         "FIMA is clearly ahead of MoCo by the linear probe. "
         "other is clearly ahead of MoCo by retrieval, and clearly behind it by the linear probe. "
@@ -69,6 +69,7 @@ def test_only_what_the_interval_bears_out_is_said() -> None:
         (0.1, 5.0, "A is clearly ahead of B by retrieval."),
         (1e-14, 5.0, "Between A and B these videos show no clear difference."),
         (0.0, 5.0, "Between A and B these videos show no clear difference."),
+        (-5.0, -1e-14, "Between A and B these videos show no clear difference."),
         (-5.0, 0.0, "Between A and B these videos show no clear difference."),
         (-5.0, -0.1, "A is clearly behind B by retrieval."),
     ],

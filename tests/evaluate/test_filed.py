@@ -66,6 +66,12 @@ def test_of_several_encoders_one_is_named(tmp_path: Path) -> None:
     assert read_evaluation(f"{file}#A #2")["judged"] == "A #2"
     with pytest.raises(InputError, match=r"as in \S+/eval\.json#A #1$"):
         read_evaluation(f"{file}#")
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo#2").mkdir()
+    other = several(tmp_path / "demo#2" / "eval.json")
+    assert read_evaluation(f"{other}#MSCL")["file"] == str(other)
+    with pytest.raises(InputError, match=r"#x/eval\.json: cannot be read"):
+        read_evaluation("#x/eval.json")
     alone = json.loads(several(file).read_text())
     del alone["outcomes"]["hits"]["MSCL"]
     file.write_text(json.dumps(alone))

@@ -269,18 +269,23 @@ def test_what_a_run_without_a_checkpoint_wrote_is_cleared_and_nothing_else(
             pretrain(CONFIG, collection, run)
     with pytest.raises(OutputError, match="exists and holds no run to resume"):
         pretrain(CONFIG, collection, run)
+    (run / ".checkpoint.pt.77.part").write_text("half")
     (run / "notes.txt").write_text("mine")
+    before = sorted(path.name for path in run.rglob("*") if not path.name.endswith(".part"))
     clear_unsaved(run)
-    assert [path.name for path in run.iterdir()] == ["notes.txt"]
+    assert sorted(path.name for path in run.rglob("*")) == before
     (run / "notes.txt").unlink()
+    (run / ".checkpoint.pt.77.part").write_text("half")
+    clear_unsaved(run)
+    assert not run.exists()
     pretrain(CONFIG, collection, run)
     before = sorted(path.name for path in run.rglob("*"))
     clear_unsaved(run)  # a run that can be resumed
     assert sorted(path.name for path in run.rglob("*")) == before
-    for path in run.glob("*.pt"):
-        path.unlink()
-    clear_unsaved(run)  # one of which a person kept the encoder alone
-    assert {"encoder.safetensors", "run.json", "config.toml"} <= {path.name for path in run.iterdir()}
+    for name in ("checkpoint.pt", "encoder.safetensors", "best.safetensors"):
+        (run / name).unlink()
+        clear_unsaved(run)  # one of which a person kept a part
+        assert {"best.pt", "run.json", "config.toml"} <= {path.name for path in run.iterdir()}
 
 
 def test_what_a_killed_decoding_leaves_is_no_obstacle(collection: Collection, tmp_path: Path) -> None:

@@ -46,10 +46,11 @@ def copy_all(sources: Sequence[Path], folder: Path) -> None:
             for source, aside in zip(sources, asides, strict=True):
                 aside.replace(folder / source.name)
     finally:
-        with suppress(OSError):
-            for aside in asides:
+        for aside in asides:
+            with suppress(OSError):
                 aside.unlink(missing_ok=True)  # there only if something failed
-            for place in made:
+        for place in made:
+            with suppress(OSError):
                 place.rmdir()  # only where it is empty
 
 

@@ -5,9 +5,9 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from kinevec import config as configuration
 from kinevec import encoders
@@ -16,7 +16,7 @@ from kinevec.data.lock import alone, in_turn
 from kinevec.data.source import Collection
 from kinevec.data.synthetic import SynthConfig
 from kinevec.demo.report import demo_report
-from kinevec.errors import CheckpointError, OutputError
+from kinevec.errors import CheckpointError, KinevecError, OutputError
 from kinevec.evaluate import evaluation
 from kinevec.evaluate.apart import apart
 from kinevec.evaluate.audit import AuditConfig, audit
@@ -54,7 +54,7 @@ def demo(
 
     Args:
         out: folder for everything. Where a demo was made, or begun, with the same videos and steps, this one goes on
-            with its runs; nothing in their folders is removed.
+            with its runs. Nothing is removed but what a run wrote that ended before its first checkpoint.
         videos: the user's own folder or list; None: procedural motion videos are made.
         steps: of training each, rounded up to whole epochs.
 
@@ -129,8 +129,8 @@ def _ours(run: Path) -> Iterator[None]:
         yield
     except CheckpointError as error:
         raise OutputError(
-            f"{run} is of a demo with other videos, other steps, or another version, and cannot be gone on with ({error}). Name "
-            "another folder for this one: --out, or make demo OUT=…"
+            f"{run} cannot be gone on with: {error}. A demo with other videos or steps, or by another version of kinevec, wants "
+            "a folder of its own: --out, or make demo OUT=…"
         ) from error
 
 
@@ -142,8 +142,15 @@ def _earlier(config: Config, run: Path, train: Collection) -> Literal["", "begun
     with _ours(run):
         state = load_checkpoint(run, config)
         check_entries(run, state)
-    finished = state["step"] >= state["facts"].get("steps", math.inf)
-    return "finished" if finished and state["videos"] == known_of(train) else "begun"
+    finished = state["step"] >= state["facts"].get("steps", math.inf) and state["videos"] == known_of(train)
+    return "finished" if finished and _is_whole(run, state) else "begun"
+
+
+def _is_whole(run: Path, state: Mapping[str, Any]) -> bool:
+    """Whether the encoder is that of the checkpoint, which a process that was killed between the two did not write."""
+    with suppress(KinevecError):
+        return not state["damaged"] and encoders.load(run).step == state["step"]
+    return False
 
 
 def _train(

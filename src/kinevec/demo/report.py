@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from kinevec import config as configuration
 from kinevec.config import Config, differences
@@ -45,20 +46,7 @@ def demo_report(
     steps, watched = first.step or 0, first.facts.get("videos", data["train"])
     found = pairs(result) if result.scores else []
     summary = result_in_words(result, found) if found else []
-    summary += [
-        f"Small 3-D networks watched {watched} videos without labels for {steps} steps each. MoCo learns to "
-        "tell clips of the same video from clips of others. MSCL and FIMA also learn from what moves in them: from "
-        "optical flow, and from differences between frames.",
-        f"All three are judged on {data['test']} videos they never saw, beside the same network untrained.",
-    ]
-    if doubt := leaked(data):
-        summary.append(f"Mind: {doubt}.")
-    if procedural:
-        summary.append(
-            "In these videos only the motion of the object tells the class. Its shape, its colours and the background are "
-            "drawn anew for every video: whatever an encoder keeps of them can only mislead. Neighbours that share the "
-            "query's background but not its label show what training without motion looks at first."
-        )
+    summary += _about(data, steps, watched, procedural=procedural)
     sections = [difference_section(found)] if found else []
     sections += [report_card(card)] if card is not None else []
     sections.append(activation(result, {**loaded, BEFORE: before_training(first)}))
@@ -74,6 +62,25 @@ def demo_report(
         intervals=result.intervals,
         sections=sections,
     )
+
+
+def _about(data: Mapping[str, Any], steps: int, watched: int, *, procedural: bool) -> list[str]:
+    """What was done, with which videos, and what to mind of them."""
+    said = [
+        f"Small 3-D networks watched {watched} videos without labels for {steps} steps each. MoCo learns to "
+        "tell clips of the same video from clips of others. MSCL and FIMA also learn from what moves in them: from "
+        "optical flow, and from differences between frames.",
+        f"All three are judged on {data['test']} videos that were kept apart, beside the same network untrained.",
+    ]
+    if doubt := leaked(data):
+        said.append(f"Mind: {doubt}.")
+    if procedural:
+        said.append(
+            "In these videos only the motion of the object tells the class. Its shape, its colours and the background are "
+            "drawn anew for every video: whatever an encoder keeps of them can only mislead. Neighbours that share the "
+            "query's background but not its label show what training without motion looks at first."
+        )
+    return said
 
 
 def _curves(runs: Mapping[str, Path], configs: Mapping[str, Config]) -> list[Curve]:

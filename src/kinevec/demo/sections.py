@@ -2,7 +2,6 @@
 
 import base64
 import logging
-import math
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -17,7 +16,7 @@ from kinevec.evaluate.evaluation import Evaluation
 from kinevec.show.audit_panels import figure_panels
 from kinevec.show.audit_summary import said_of
 from kinevec.show.figures import activation_strip
-from kinevec.show.html import part
+from kinevec.show.html import part, signed
 from kinevec.show.look import Look, look
 from kinevec.show.report import Section
 
@@ -90,11 +89,7 @@ def activation(result: Evaluation, loaded: Mapping[str, Loaded]) -> Section:
 
 
 def _following(found: Look) -> str:
-    return ", ".join(f"{name} {_signed(seen.on_motion)}" for name, seen in found.seen.items())
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else "–"
+    return ", ".join(f"{name} {signed(seen.on_motion, 2)}" for name, seen in found.seen.items())
 
 
 def _percent(score: Estimate) -> str:

@@ -8,6 +8,7 @@ from kinevec.evaluate.compare import differences
 from kinevec.evaluate.evaluation import Evaluation
 from kinevec.evaluate.outcomes import BEFORE
 from kinevec.evaluate.significance import Difference
+from kinevec.show.html import signed
 from kinevec.show.report import Section
 
 MEASURES = {"R@1": "retrieval", "linear top-1": "the linear probe"}
@@ -50,7 +51,7 @@ def result_in_words(result: Evaluation, found: Sequence[Pair]) -> list[str]:
     *shares, last = (f"{scores['R@1']:.0f} % ({name})" for name, scores in result.scores.items())
     numbers = (
         f"The nearest neighbour has the right label for {', '.join(shares)} and {last} of {result.facts['data']['test']} "
-        f"videos that nothing was trained on; guessing gives {result.chance['R@1']:.0f} %."
+        f"videos that were kept apart; guessing gives {result.chance['R@1']:.0f} %."
     )
     methods, learnt = (
         [_verdict(pair) for pair in found if (pair.second == BEFORE) == untrained]
@@ -102,8 +103,4 @@ def _verdict(pair: Pair) -> str:
 
 def _cell(value: Difference) -> str:
     p = f"p {value.p:.3f}" if value.p >= 0.001 else "p &lt; 0.001"
-    return f"{_signed(value.points)} <small>{_signed(value.low)} to {_signed(value.high)}, {p}</small>"
-
-
-def _signed(points: float) -> str:
-    return f"{round(points, 1) + 0.0:+.1f}".replace("-", "−")  # 0 has no minus
+    return f"{signed(value.points)} <small>{signed(value.low)} to {signed(value.high)}, {p}</small>"

@@ -78,10 +78,9 @@ def leaked(data: Mapping[str, Any]) -> str:
         data: what an evaluation says of its videos, with the counts of `DOUBTFUL`.
     """
     seen, copies = (data.get(key) or 0 for key in DOUBTFUL)
-    words = (
-        [f"{seen} of {data.get('test', '?')} test videos were trained on (without labels)"] if seen else []
-    )
-    words += [f"{copies} are copies of videos that were trained on"] if copies else []
+    of = f" of {data.get('test', '?')} test videos"
+    words = [f"{seen}{of} were trained on (without labels)"] if seen else []
+    words += [f"{copies}{'' if seen else of} are copies of videos that were trained on"] if copies else []
     return ", ".join(words)
 
 

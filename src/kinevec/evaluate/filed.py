@@ -90,10 +90,10 @@ def read_evaluation(place: str | Path) -> dict[str, Any]:
 
 
 def _place_and_name(place: str) -> tuple[Path, str]:
-    """A place, and the name of an encoder behind the first # before which there is something; either may hold a #."""
+    """A place, and the name of an encoder behind the last # before which there is something; either may hold a #."""
     if not Path(place).exists():
-        for at in (at for at, letter in enumerate(place) if letter == "#"):
-            if Path(place[:at]).exists():
+        for at in reversed([at for at, letter in enumerate(place) if letter == "#"]):
+            if at and Path(place[:at]).exists():
                 return Path(place[:at]), place[at + 1 :]
     return Path(place), ""
 

@@ -1,5 +1,6 @@
 """Pieces that pages share."""
 
+import math
 from collections.abc import Mapping
 from html import escape
 from importlib import resources
@@ -11,6 +12,11 @@ def pair_list(style: str, pairs: Mapping[str, str]) -> str:
         f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in pairs.items()
     )
     return f'<dl class="{style}">{items}</dl>' if items else ""
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """A number with its sign, and with that of minus; "–" where there is none, and no minus before 0."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
 def part(name: str) -> str:

@@ -12,7 +12,7 @@ from kinevec.data.files import FILM, LOOK
 from kinevec.data.whole import copy_all, write_text
 from kinevec.show.figures import activation_strip, affinity_matrices, motion_strip
 from kinevec.show.film import activation_film
-from kinevec.show.html import part
+from kinevec.show.html import part, signed
 from kinevec.show.look import SIDE, Look, Sight
 
 PAGE = "index.html"
@@ -72,7 +72,7 @@ def draw_look(look: Look, folder: Path) -> None:
     write_text(folder / LOOK, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{_clip(look.seen[name].clip)}</td>'
-        + "".join(f"<td>{_number(value)}</td>" for value in of.values())
+        + "".join(f"<td>{signed(value, 2)}</td>" for value in of.values())
         + "</tr>"
         for name, of in numbers.items()
     )
@@ -137,7 +137,3 @@ def _uneven(look: Look, seen: Sight) -> str:
 
 def _clip(clip: Clip) -> str:
     return f"{clip.frames} frames at stride {clip.stride} (of {clip.span})"
-
-
-def _number(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else "–"

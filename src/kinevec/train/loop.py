@@ -20,7 +20,7 @@ from kinevec.errors import CheckpointError, DataError, OutputError
 from kinevec.methods.method import check_steps
 from kinevec.motion.flow import check_method
 from kinevec.runtime import pick_device, provenance, stop_requests
-from kinevec.train.checkpoint import CHECKPOINT, ENCODER, has_checkpoint, load_checkpoint
+from kinevec.train.checkpoint import CHECKPOINT, clear_parts, has_checkpoint, load_checkpoint
 from kinevec.train.log import BOARD, LOG, check_wandb
 from kinevec.train.meter import Status
 from kinevec.train.parts import count_parts
@@ -144,13 +144,16 @@ def _check_folder(folder: Path, resume: bool) -> None:
 
 
 def clear_unsaved(folder: Path) -> None:
-    """Removes what a run wrote of itself that ended before its first checkpoint; nothing else, and of no other run."""
-    if not folder.is_dir() or has_checkpoint(folder) or (folder / ENCODER).exists():
+    """Empties the folder of a run that ended before its first checkpoint, where nothing else lies in it."""
+    if not folder.is_dir():
         return
     with alone(folder, TRAINING), writing(folder):
-        for name in (FACTS, CONFIG, REJECTED, SEEN, LOG, FRAMES, FLOW):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / BOARD, ignore_errors=True)
+        clear_parts(folder)
+        ours = {FACTS, CONFIG, REJECTED, SEEN, LOG, FRAMES, FLOW, BOARD, LOCK}
+        if {path.name for path in folder.iterdir()} <= ours:
+            shutil.rmtree(folder / BOARD, ignore_errors=True)
+            for name in ours - {BOARD, LOCK}:
+                (folder / name).unlink(missing_ok=True)
 
 
 def _checkpoint(config: Config, folder: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def test_survival_is_the_share_above_chance() -> None:
 
 
 def test_the_interval_is_that_of_resampled_pairs() -> None:
-    """Against loops: the same videos are drawn for both scores."""
+    """Against loops: the same videos are drawn for both scores; chance, a number, is none of what is drawn."""
     rng = np.random.default_rng(1)
     original = (rng.random(40) < 0.8).astype(float)
     changed = original * (rng.random(40) < 0.6)
@@ -34,8 +34,8 @@ def test_the_interval_is_that_of_resampled_pairs() -> None:
     draws = bootstrap(40, 300, 5)
     ratios = []
     for row in draws:
-        above = sum(original[i] - guess[i] for i in row)
-        ratios.append(100 * sum(changed[i] - guess[i] for i in row) / above)
+        above = sum(original[i] - sum(guess) / 40 for i in row)
+        ratios.append(100 * sum(changed[i] - sum(guess) / 40 for i in row) / above)
     found = survives(changed, original, guess, draws)
     assert found.low == pytest.approx(np.clip(np.percentile(ratios, 2.5), 0, 100))
     assert found.high == pytest.approx(np.clip(np.percentile(ratios, 97.5), 0, 100))

@@ -124,26 +124,26 @@ def survives(changed: Floats, original: Floats, chance: Floats, draws: Draws) ->
 
     Args:
         changed, original: (Q,) hits on the same test videos.
-        chance: (Q,) what a guess would reach on each.
+        chance: (Q,) what a guess would reach on each; the mean of it is taken as known.
         draws: see `bootstrap`.
     """
-    above, kept = original - chance, changed - chance
+    guess = float(chance.mean())
+    above, kept = original - guess, changed - guess
     weight = np.full(len(original), 1 / len(original))
-    if not _clearly_above(original, float(chance.mean()), weight, draws):
+    if not _clearly_above(original, guess, weight, draws):
         return Estimate(
             None,
             undefined=f"the original scores {100 * original.mean():.1f} %, not clearly above chance "
-            f"({100 * chance.mean():.1f} %)",
+            f"({100 * guess:.1f} %)",
         )
     few = any(too_few(part, weight) for part in (original, changed, np.abs(changed - original)))
-    ends = (
-        ratio(changed, original, float(chance.mean()), weight, LEVEL)
-        if few
-        else _resampled(kept, above, draws)
-    ) or (0.0, 1.0)  # anything
+    ends = (ratio(changed, original, guess, weight, LEVEL) if few else _resampled(kept, above, draws)) or (
+        0.0,
+        1.0,
+    )  # anything
     raw = 100 * float(kept.mean() / above.mean())
     if not 0 <= raw <= 100:
-        low, high = _at_bound(raw > 100, original, float(chance.mean()), weight)
+        low, high = _at_bound(raw > 100, original, guess, weight)
         ends = min(ends[0], low), max(ends[1], high)
     low, high = (_clipped(100 * end) for end in ends)
     return Estimate(_clipped(raw), low, high, raw=raw)
@@ -170,13 +170,11 @@ def _at_bound(everything: bool, original: Floats, chance: float, weight: Floats)
     return (0.0, 1.0) if ends is None else ends
 
 
-def _resampled(kept: Floats, above: Floats, draws: Draws) -> tuple[float, float] | None:
-    """Bootstrap limits of a ratio of means, of the draws whose denominator lies above 0; None where none does."""
+def _resampled(kept: Floats, above: Floats, draws: Draws) -> tuple[float, float]:
+    """Bootstrap limits of a ratio of means, of the draws whose denominator lies above 0: nearly all."""
     whole = above[draws].mean(1)
     tail = (1 - LEVEL) / 2
     sound = whole > 0
-    if not sound.any():
-        return None
     low, high = np.quantile(kept[draws].mean(1)[sound] / whole[sound], [tail, 1 - tail])
     return float(low), float(high)
 

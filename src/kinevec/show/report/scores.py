@@ -7,7 +7,7 @@ from html import escape
 
 from kinevec.evaluate.outcomes import PER_CLASS, TOP5
 from kinevec.show.curves import BASELINE
-from kinevec.show.html import pair_list
+from kinevec.show.html import pair_list, signed
 from kinevec.show.report.content import Report
 
 MEANINGS = {
@@ -77,7 +77,7 @@ def _panel(name: str, report: Report, styles: Mapping[str, str]) -> str:
     for encoder, scores in report.scores.items():
         value = scores.get(name, math.nan)
         ends = report.intervals.get(encoder, {}).get(name)
-        gain = "" if encoder == BASELINE else _points(value - base)
+        gain = "" if encoder == BASELINE else signed(value - base)
         cells = {
             "percent": _percent(value) + _ends(ends),
             "vs untrained": gain,
@@ -132,10 +132,6 @@ def _bar(value: float, chance: float, style: str, ends: tuple[float, float] | No
 
 def _percent(value: float) -> str:
     return f"{value:.1f}" if math.isfinite(value) else "–"
-
-
-def _points(value: float) -> str:
-    return f"{round(value, 1) + 0.0:+.1f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
 def _times(value: float, chance: float) -> str:
