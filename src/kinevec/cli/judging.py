@@ -1,7 +1,7 @@
 """Commands that judge an encoder."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from kinevec.cli.app import LABELLED, app, named_options, progress_bars
 from kinevec.cli.on_ray import AddressOption, GpusOption, RayOption, WorkersOption, chosen_cluster
 from kinevec.cli.scores import print_difference, print_per_class, print_scores, say_filed
 from kinevec.errors import InputError, LateError
+
+if TYPE_CHECKING:
+    from kinevec.evaluate.evaluation import Evaluation
 
 ALL = "retrieval, linear, knn, few-shot, finetune"
 PROTOCOL_OPTIONS = {  # → the setting that they decide, which bears on some protocols only
@@ -154,7 +157,6 @@ def evaluate(
             )
     cluster = chosen_cluster(ray, ray_address, workers, ray_gpus)
     config.check(bool(cluster) or not (workers or ray_gpus), "--workers and --ray-gpus belong to --ray")
-    late: LateError | None = None  # the scores are shown first
     try:
         with progress_bars() as bars:
             result = tasks.evaluate(
@@ -172,7 +174,13 @@ def evaluate(
                 watcher=bars,
             )
     except LateError as error:
-        late, result = error, error.result
+        _show(error.result, per_class)
+        raise
+    _show(result, per_class)
+
+
+def _show(result: "Evaluation", per_class: bool) -> None:
+    """All that was found, and where it was written."""
     print_scores(result)
     if per_class:
         print_per_class(result)
@@ -180,8 +188,6 @@ def evaluate(
         print_difference(result.facts["against"])
     if result.filed is not None:
         say_filed(result.filed)
-    if late is not None:
-        raise late
 
 
 def _numbers(text: str) -> tuple[int, ...]:

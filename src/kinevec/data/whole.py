@@ -15,12 +15,11 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         OutputError: it cannot be written; what was there before is untouched.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = _aside(path)
     with writing(path):
         try:
             write(aside)
-            with aside.open("rb") as file:
-                os.fsync(file.fileno())
+            _flush(aside)
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)  # there only if something failed
@@ -35,14 +34,13 @@ def copy_all(sources: Sequence[Path], folder: Path) -> None:
         OutputError: they cannot be written; what was there before is untouched.
     """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
-    asides = [folder / f".{source.name}.{os.getpid()}.part" for source in sources]
+    asides = [_aside(folder / source.name) for source in sources]
     try:
         make_folder(folder)
         with writing(folder):
             for source, aside in zip(sources, asides, strict=True):
                 shutil.copyfile(source, aside)
-                with aside.open("rb") as file:
-                    os.fsync(file.fileno())
+                _flush(aside)
             for source, aside in zip(sources, asides, strict=True):
                 aside.replace(folder / source.name)
     finally:
@@ -52,6 +50,17 @@ def copy_all(sources: Sequence[Path], folder: Path) -> None:
         for place in made:
             with suppress(OSError):
                 place.rmdir()  # only where it is empty
+
+
+def _aside(path: Path) -> Path:
+    """Where a file is written until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str) -> None:

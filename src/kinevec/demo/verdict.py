@@ -12,7 +12,6 @@ from kinevec.show.html import signed
 from kinevec.show.report import Section
 
 MEASURES = {"R@1": "retrieval", "linear top-1": "the linear probe"}
-ROUNDING = 1e-9
 STYLE = """.differences { max-width: 46em; margin-top: 16px; }
 .differences th, .differences td { padding: 6px 0 6px 12px; border-bottom: 1px solid var(--line); text-align: right; font-weight: 400; }
 .differences th:first-child { padding-left: 0; text-align: left; }
@@ -28,14 +27,9 @@ class Pair:
     second: str
     by: dict[str, Difference]
 
-    def measures(self, side: str) -> list[str]:
-        """The scores by which the first is "ahead" or "behind" with its whole interval, in words."""
-        found = []
-        for score, words in MEASURES.items():
-            value = self.by[score]
-            if value.low > ROUNDING if side == "ahead" else value.high < -ROUNDING:
-                found.append(words)
-        return found
+    def measures(self, side: int) -> list[str]:
+        """The scores that say clearly that the first is ahead (1) or behind (−1), in words."""
+        return [words for score, words in MEASURES.items() if self.by[score].side == side]
 
 
 def pairs(result: Evaluation) -> list[Pair]:
@@ -91,12 +85,16 @@ def _differences(result: Evaluation, name: str, other: str) -> dict[str, Differe
 
 def _verdict(pair: Pair) -> str:
     second = "the untrained network" if pair.second == BEFORE else pair.second
-    sides = [(side, measures) for side in ("ahead", "behind") if (measures := pair.measures(side))]
+    sides = [
+        (word, measures)
+        for side, word in ((1, "ahead of"), (-1, "behind"))
+        if (measures := pair.measures(side))
+    ]
     if not sides:
         return f"Between {pair.first} and {second} these videos show no clear difference."
     parts = [
-        f"clearly {'ahead of' if side == 'ahead' else 'behind'} {whom} by {' and '.join(measures)}"
-        for (side, measures), whom in zip(sides, (second, "it"), strict=False)
+        f"clearly {word} {whom} by {' and '.join(measures)}"
+        for (word, measures), whom in zip(sides, (second, "it"), strict=False)
     ]
     return f"{pair.first} is {', and '.join(parts)}."
 

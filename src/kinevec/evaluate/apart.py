@@ -6,10 +6,8 @@ from dataclasses import replace
 from kinevec.encoders import Loaded
 from kinevec.evaluate.evaluation import Evaluation
 from kinevec.evaluate.facts import facts_of
-from kinevec.evaluate.outcomes import BEFORE
+from kinevec.evaluate.outcomes import BEFORE, TRAINED
 from kinevec.evaluate.protocols import Settings
-
-TRAINED = "trained"
 
 
 def apart(result: Evaluation, encoders: Mapping[str, Loaded], settings: Settings) -> dict[str, Evaluation]:

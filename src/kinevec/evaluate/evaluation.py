@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from kinevec.evaluate.facts import facts_of
 from kinevec.evaluate.features import Extractor, Features
 from kinevec.evaluate.filed import Filed
 from kinevec.evaluate.finetune import finetune
-from kinevec.evaluate.outcomes import BEFORE, PER_CLASS, Outcomes, joined, of_the_same, repeated
+from kinevec.evaluate.outcomes import BEFORE, PER_CLASS, TRAINED, Outcomes, joined, of_the_same, repeated
 from kinevec.evaluate.protocols import BASIC, BASIC_SCORES, FINETUNE, Settings, chance_of, judge
 from kinevec.evaluate.result import outcomes_content, per_class, write_result
 from kinevec.evaluate.significance import LEVEL, interval
@@ -55,9 +56,9 @@ class Evaluation:
     @property
     def judged(self) -> str:
         """The encoder that was asked for, the first."""
-        return next(iter(self.scores), "trained")
+        return next(iter(self.scores), TRAINED)
 
-    @property
+    @cached_property  # thousands of resamples of every score
     def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
         """Encoder → score → ends of its interval over test videos, in percent."""
         return {
@@ -89,7 +90,7 @@ def evaluate(
     encoder: Loaded | Path | str,
     collection: Collection,
     *,
-    name: str = "trained",
+    name: str = TRAINED,
     beside: Mapping[str, Loaded] | None = None,
     settings: Settings | None = None,
     clips: int | None = None,

@@ -11,6 +11,7 @@ from kinevec.errors import DataError
 Floats = NDArray[np.float64]
 
 TOP1, TOP5, PER_CLASS = "top-1", "top-5", "per class"
+TRAINED = "trained"  # name of the encoder that was asked for, where it has no other
 BEFORE = "untrained"  # name of an encoder as it was before training
 SHOT = "-shot"  # ends the names of few-shot protocols, such as "5-shot"
 

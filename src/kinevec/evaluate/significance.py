@@ -16,6 +16,7 @@ LEVEL = 0.95
 RESAMPLES = 2000
 FLIPS = 10_000
 EXACT = 14  # differing videos up to which all 2ⁿ signs are tried
+ROUNDING = 1e-9  # by which shares that are equal may differ
 AT_ONCE = 4_000_000  # numbers drawn in one go
 
 
@@ -39,6 +40,11 @@ class Difference:
     def points(self) -> float:
         """The difference in percentage points."""
         return self.first - self.second
+
+    @property
+    def side(self) -> int:
+        """1 or −1 where the whole interval lies above or below 0; else 0."""
+        return int(self.low > ROUNDING) - int(self.high < -ROUNDING)
 
 
 def interval(

@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 
 from kinevec.evaluate.audit.settings import APPEARANCE_FREE, BACKGROUND, REVERSED, STATIC, Side
 from kinevec.evaluate.score_interval import ratio, too_few, wilson_of
-from kinevec.evaluate.significance import LEVEL, interval
-
-ROUNDING = 1e-9
+from kinevec.evaluate.significance import LEVEL, ROUNDING, interval
 
 Floats = NDArray[np.float64]
 Draws = NDArray[np.int64]  # (B, Q): B bootstrap samples of the test videos
@@ -137,10 +135,7 @@ def survives(changed: Floats, original: Floats, chance: Floats, draws: Draws) ->
             f"({100 * guess:.1f} %)",
         )
     few = any(too_few(part, weight) for part in (original, changed, np.abs(changed - original)))
-    ends = (ratio(changed, original, guess, weight, LEVEL) if few else _resampled(kept, above, draws)) or (
-        0.0,
-        1.0,
-    )  # anything
+    ends = _closed_form(changed, original, guess, weight) if few else _resampled(kept, above, draws)
     raw = 100 * float(kept.mean() / above.mean())
     if not 0 <= raw <= 100:
         low, high = _at_bound(raw > 100, original, guess, weight)
@@ -165,9 +160,12 @@ def _at_bound(everything: bool, original: Floats, chance: float, weight: Floats)
     An interval that lies wholly beyond the bound would be clipped to a point and look certain, although the videos
     tell no more of the bound than had the value been there.
     """
-    changed = original if everything else np.full(len(original), chance)
-    ends = ratio(changed, original, chance, weight, LEVEL)
-    return (0.0, 1.0) if ends is None else ends
+    return _closed_form(original if everything else np.full(len(original), chance), original, chance, weight)
+
+
+def _closed_form(changed: Floats, original: Floats, chance: float, weight: Floats) -> tuple[float, float]:
+    """Limits of `ratio`; 0 to 1, which is anything, where it has none."""
+    return ratio(changed, original, chance, weight, LEVEL) or (0.0, 1.0)
 
 
 def _resampled(kept: Floats, above: Floats, draws: Draws) -> tuple[float, float]:

@@ -23,13 +23,11 @@ from kinevec.evaluate.checks import check, trained_on, warn_looped
 from kinevec.evaluate.copies import count_copies
 from kinevec.evaluate.encode import ClipEncoder
 from kinevec.evaluate.features import Features
-from kinevec.evaluate.outcomes import BEFORE
+from kinevec.evaluate.outcomes import BEFORE, TRAINED
 from kinevec.runtime import provenance
 from kinevec.train.checkpoint import untrained_encoder
 
 log = logging.getLogger(__name__)
-
-TRAINED = "trained"
 
 
 def audit(

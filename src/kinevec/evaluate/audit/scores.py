@@ -10,10 +10,10 @@ from kinevec.evaluate.audit.settings import BACKGROUND, ORIGINAL, Side
 from kinevec.evaluate.classify import linear_probe
 from kinevec.evaluate.features import Features
 from kinevec.evaluate.retrieval import neighbours, prepared
+from kinevec.evaluate.significance import ROUNDING
 
 R1, LINEAR = "R@1", "linear"
 METRICS = (R1, LINEAR)
-ROUNDING = 1e-9
 WAYS = ("forward", "reversed")
 Floats = NDArray[np.float64]
 Labels = NDArray[np.str_]  # (Q,), of the Q test videos
